@@ -1,0 +1,3 @@
+"""The harness: measure outside the attack, and check what was measured."""
+
+__all__: list[str] = []

@@ -1,0 +1,166 @@
+"""Results as data: one record per cell of a table, with everything needed to reproduce it."""
+
+import json
+import math
+import os
+import platform
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from trompe.core.errors import UserError
+
+__all__ = ["SCHEMA", "Record", "read_records", "replace_file", "versions", "wilson", "write_records"]
+
+SCHEMA = 1
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    found = {"python": platform.python_version()}
+    for name in ("trompe", "torch", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Wilson's score interval for a proportion, 95% by default.
+
+    `(p + z^2/2n +- z sqrt(p (1-p) / n + z^2 / 4n^2)) / (1 + z^2/n)` (Wilson 1927). Of no trials nothing
+    is known: (0, 1).
+
+    >>> [round(edge, 3) for edge in wilson(90, 100)]
+    [0.826, 0.945]
+    """
+    if n == 0:
+        return 0.0, 1.0
+    p, width = successes / n, z * z / n
+    middle = p + width / 2
+    spread = z * math.sqrt(p * (1 - p) / n + width / (4 * n))
+    return max(0.0, (middle - spread) / (1 + width)), min(1.0, (middle + spread) / (1 + width))
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured value.
+
+    Args:
+        metric: what the value is, in the field's words ("robust accuracy", "AUDDC").
+        value: the number itself.
+        n: how many examples it rests on.
+        low, high: its interval, of the kind named by `interval`; None where there is none.
+        subject: the model or defence that was measured.
+        attack: the attack's configuration as printed; empty for clean measurements.
+        threat: one sentence that says what the attacker knows and may do.
+        eps, norm: the budget, in the units of the input; None and empty where there is none.
+        counts: outcomes: correct, wrong, rejected.
+        extra: further scalars of the same cell (mean distances, survival of 8-bit files).
+        config: everything needed to run it again.
+        forwards, backwards: passes of one example through the model.
+    """
+
+    metric: str
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    interval: str = ""
+    subject: str = ""
+    attack: str = ""
+    threat: str = ""
+    eps: float | None = None
+    norm: str = ""
+    paper: str = ""
+    item: str = ""
+    scale: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    extra: Mapping[str, float] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    seconds: float = 0.0
+    forwards: int = 0
+    backwards: int = 0
+    versions: Mapping[str, str] = field(default_factory=versions)
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @classmethod
+    def rate(cls, metric: str, successes: float, n: int, **rest: Any) -> "Record":
+        """A proportion with its Wilson 95% interval."""
+        low, high = wilson(successes, n)
+        value = successes / n if n else math.nan
+        return cls(metric, value, n, low, high, "Wilson 95%", **rest)
+
+
+def _to_json(record: Record) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in asdict(record).items()}
+
+
+def _plain(value: Any) -> Any:
+    """NaN and infinities are no JSON: they become null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
+
+
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a file under a temporary name and rename it: it is there whole, or not at all."""
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def write_records(path: Path | str, records: Iterable[Record]) -> None:
+    """Write an item's records as one JSON file, atomically.
+
+    Raises:
+        UserError: the file cannot be written; nothing is left half-written.
+    """
+    body = {"schema": SCHEMA, "records": [_to_json(record) for record in records]}
+    replace_file(Path(path), json.dumps(body, indent=1, allow_nan=False) + "\n")
+
+
+def read_records(path: Path | str) -> list[Record]:
+    """Read what `write_records` wrote.
+
+    Raises:
+        UserError: a missing or damaged file, or one of another schema.
+    """
+    try:
+        body = json.loads(Path(path).read_text())
+        if body["schema"] != SCHEMA:
+            raise UserError(f"{path} has schema {body['schema']}, this version reads {SCHEMA}")
+        known = {f.name for f in fields(Record)}
+        rows = [{k: v for k, v in row.items() if k in known} for row in body["records"]]
+        return [Record(**{**row, "value": _number(row["value"])}) for row in rows]
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise UserError(f"{path} is not a file of records") from None
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
