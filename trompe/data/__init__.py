@@ -1,0 +1,13 @@
+"""Data sets, whole and in memory: embedded, published, or the user's own.
+
+`load("digits")`, `load("mnist", "train")`, `load("photos.npz")`, `load("photos/")`,
+`load("package.module:function")`; `from_arrays(x, y)` for what is in memory already.
+"""
+
+from trompe.data.arrays import from_arrays
+from trompe.data.dataset import Dataset
+from trompe.data.fetching import fetch, listing, verify
+from trompe.data.loading import load, names
+from trompe.data.published import root
+
+__all__ = ["Dataset", "fetch", "from_arrays", "listing", "load", "names", "root", "verify"]

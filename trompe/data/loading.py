@@ -1,0 +1,63 @@
+"""One call for every source of data."""
+
+import difflib
+from pathlib import Path
+
+from trompe.core.errors import UserError
+from trompe.data import published
+from trompe.data.archives import load_npz
+from trompe.data.dataset import Dataset
+from trompe.data.digits import digits
+from trompe.data.folders import load_folder
+from trompe.data.functions import is_function, load_function
+from trompe.data.published import SETS, load_published
+
+__all__ = ["SPLITS", "load", "names"]
+
+SPLITS = ("train", "test")
+OWN = "an .npz file, a folder of class folders, or module:function"
+
+
+def names() -> tuple[str, ...]:
+    """The names that `load` knows without a path."""
+    return ("digits", *SETS)
+
+
+def load(spec: str | Path, split: str = "test", root: Path | str | None = None) -> Dataset:
+    """The data set that `spec` names, whole, in memory.
+
+    Args:
+        spec: "digits" (embedded), "mnist", "fashion-mnist", the path of an .npz file or of a
+            folder of class folders of images, or "package.module:function" (runs that code).
+        split: "train" or "test"; a source that draws no such line gives all it has, and the
+            result's `split` is then "all".
+        root: where published sets lie; else `TROMPE_DATA`, else the user's cache.
+
+    Raises:
+        UserError: no such source, or something is wrong with it.
+
+    >>> load("digits", "train")
+    Dataset('digits', train: 1442 images 1x8x8, 10 classes)
+    """
+    if split not in SPLITS:
+        raise UserError(f"split must be 'train' or 'test', got {split!r}")
+    text, path = str(spec), Path(spec).expanduser()
+    if text == "digits":
+        return digits(split)
+    if text in SETS:
+        return load_published(text, split, published.root(root))
+    if path.is_dir():
+        return load_folder(path, split)
+    if path.suffix == ".npz":
+        return load_npz(path, split)
+    if path.exists():
+        raise UserError(f"do not know how to read {path}; give {OWN}")
+    if is_function(text):
+        return load_function(text, split)
+    raise UserError(_unknown(text))
+
+
+def _unknown(text: str) -> str:
+    near = difflib.get_close_matches(text, names(), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown data set {text!r}; {hint}known are {', '.join(names())}, or give {OWN}"
