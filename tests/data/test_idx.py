@@ -1,3 +1,4 @@
+import contextlib
 import gzip
 import struct
 
@@ -21,11 +22,9 @@ def test_decoding_inverts_encoding(array):
 
 
 @given(st.binary(max_size=64))
-def test_any_bytes_are_an_array_or_one_sentence(data):
-    try:
+def test_any_bytes_are_an_array_or_the_users_error(data):
+    with contextlib.suppress(UserError):
         assert encode(idx.decode(data)) == data
-    except UserError as error:
-        assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("name", ["plain", "plain.gz"])

@@ -58,20 +58,24 @@ def _load(path: Path, split: str, stamp: tuple[int, int]) -> Dataset:
             f"{path} is not an .npz archive, or only part of one; write it again with "
             "numpy.savez_compressed(path, x=x, y=y)"
         )
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except UNREADABLE as error:
-        raise UserError(f"{path} is damaged: {error}; write it again") from error
-    with archive:
-        x, y, found = _choose(set(archive.files), split, path)
-        names = next((key for key in CLASS_NAMES if key in archive.files), None)
-        return from_arrays(
-            _member(archive, x, path),
-            None if y is None else _member(archive, y, path),
-            name=path.name,
-            classes=None if names is None else _names(_member(archive, names, path), names, path),
-            split=found,
-        )
+    with path.open("rb") as stream:
+        try:
+            archive = np.load(stream, allow_pickle=False)
+        except UNREADABLE as error:
+            raise UserError(f"{path} is damaged: {error}; write it again") from error
+        return _from_members(archive, path, split)
+
+
+def _from_members(archive: Mapping[str, NDArray[Any]], path: Path, split: str) -> Dataset:
+    x, y, found = _choose(set(archive), split, path)
+    names = next((key for key in CLASS_NAMES if key in archive), None)
+    return from_arrays(
+        _member(archive, x, path),
+        None if y is None else _member(archive, y, path),
+        name=path.name,
+        classes=None if names is None else _names(_member(archive, names, path), names, path),
+        split=found,
+    )
 
 
 def _choose(members: set[str], split: str, path: Path) -> tuple[str, str | None, str]:
