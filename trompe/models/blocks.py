@@ -1,0 +1,184 @@
+"""The parts networks are made of: activations, normalisation, encoder trunks and decoders."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from trompe.core.errors import UserError
+
+__all__ = [
+    "Activation",
+    "Normalize",
+    "Shape",
+    "Unflatten",
+    "activation_of",
+    "check_shape",
+    "conv_decoder",
+    "conv_encoder",
+    "mlp",
+    "seeded",
+]
+
+Shape = tuple[int, ...]
+Activation = Literal["relu", "tanh", "elu", "silu", "softplus", "identity"]
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "elu": nn.ELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "identity": nn.Identity,
+}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Initialise the modules built inside from `seed`, on the CPU; global generators stay as found.
+
+    >>> with seeded(0):
+    ...     a = nn.Linear(2, 2)
+    >>> with seeded(0):
+    ...     b = nn.Linear(2, 2)
+    >>> bool((a.weight == b.weight).all())
+    True
+    """
+    generator = torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        generator.set_state(before)
+
+
+def activation_of(name: Activation) -> nn.Module:
+    """A fresh module of the activation's name.
+
+    Raises:
+        UserError: the name is not one of ours.
+    """
+    if name not in _ACTIVATIONS:
+        raise UserError(
+            f"activation must be one of {', '.join(get_args(Activation))}, got {name!r}"
+        )
+    return _ACTIVATIONS[name]()
+
+
+def check_shape(x: Tensor, shape: Shape) -> None:
+    """Refuse a batch whose examples have another shape than the model was built for."""
+    if x.shape[1:] != shape:
+        raise UserError(
+            f"expected a batch of shape {('B', *shape)}, got {tuple(x.shape)}; "
+            "images are channels first, with a batch dimension".replace("'", "")
+        )
+
+
+class Normalize(nn.Module):
+    """`(x - mean) / std` per channel, both kept as buffers `(C, 1, 1)` (vectors: `(D,)`).
+
+    Args:
+        mean, std: one number per channel, or one for all; in the units of the input.
+
+    Raises:
+        UserError: a standard deviation that is not positive.
+
+    >>> Normalize((0.5,), (0.25,))(torch.ones(1, 1, 2, 2)).flatten().tolist()
+    [2.0, 2.0, 2.0, 2.0]
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], dims: int = 3) -> None:
+        super().__init__()
+        if not all(s > 0 for s in std):
+            raise UserError(f"std must be positive in every channel, got {tuple(std)}")
+        trailing = (1,) * (dims - 1)
+        self.register_buffer(
+            "mean", torch.tensor(tuple(mean), dtype=torch.float32).view(-1, *trailing)
+        )
+        self.register_buffer(
+            "std", torch.tensor(tuple(std), dtype=torch.float32).view(-1, *trailing)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise a batch `(B, C, H, W)`."""
+        return (x - self.mean) / self.std
+
+
+class Unflatten(nn.Module):
+    """View `(B, D)` as `(B, *shape)`; cheaper than `nn.Unflatten` inside a hot loop."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, D)` to `(B, *shape)`."""
+        return x.view(-1, *self.shape)
+
+
+def mlp(sizes: Sequence[int], activation: Activation) -> nn.Sequential:
+    """Fully connected layers through `sizes`, each but the first followed by its activation.
+
+    >>> mlp((4, 3, 2), "relu")(torch.zeros(5, 4)).shape
+    torch.Size([5, 2])
+    """
+    layers: list[nn.Module] = []
+    for wide, narrow in pairwise(sizes):
+        layers += [nn.Linear(wide, narrow), activation_of(activation)]
+    return nn.Sequential(*layers)
+
+
+def halvings(shape: Shape, times: int) -> list[tuple[int, int]]:
+    """Height and width before and after each stride-2 convolution: `ceil(n / 2)` at every one."""
+    sizes = [(shape[-2], shape[-1])]
+    for _ in range(times):
+        height, width = sizes[-1]
+        sizes.append((-(-height // 2), -(-width // 2)))
+    return sizes
+
+
+def conv_encoder(
+    shape: Shape, channels: Shape, activation: Activation
+) -> tuple[nn.Sequential, Shape]:
+    """3x3 convolutions of stride 2, flattened; also returns the shape before flattening.
+
+    Any height and width: each layer maps n pixels to `ceil(n / 2)`.
+    """
+    layers: list[nn.Module] = []
+    for wide, narrow in zip((shape[0], *channels), channels, strict=False):
+        layers += [nn.Conv2d(wide, narrow, 3, stride=2, padding=1), activation_of(activation)]
+    inner = (channels[-1], *halvings(shape, len(channels))[-1])
+    return nn.Sequential(*layers, nn.Flatten()), inner
+
+
+def conv_decoder(
+    latent: int, shape: Shape, channels: Shape, activation: Activation
+) -> nn.Sequential:
+    """The mirror of `conv_encoder`: a linear layer, then 3x3 transposed convolutions, stride 2."""
+    sizes = halvings(shape, len(channels))
+    inner = (channels[-1], *sizes[-1])
+    layers: list[nn.Module] = [
+        nn.Linear(latent, math.prod(inner)),
+        activation_of(activation),
+        Unflatten(inner),
+    ]
+    outputs = (shape[0], *channels[:-1])
+    for level in reversed(range(len(channels))):
+        (height, width), (low, thin) = sizes[level], sizes[level + 1]
+        extra = (height - (2 * low - 1), width - (2 * thin - 1))
+        layers.append(
+            nn.ConvTranspose2d(
+                channels[level], outputs[level], 3, 2, padding=1, output_padding=extra
+            )
+        )
+        if level:
+            layers.append(activation_of(activation))
+    return nn.Sequential(*layers)
