@@ -27,7 +27,7 @@ from trompe.core.geometry import per_example
 from trompe.core.protocols import Region
 from trompe.core.tree import repeat, take, tree_map
 
-__all__ = ["Evaluation", "Found", "GradientWarning", "Objective", "Solver", "search", "unroll"]
+__all__ = ["Evaluation", "Found", "GradientWarning", "Objective", "Solver", "Start", "search", "unroll"]
 
 COMMON = 0  # the draw by which iterates of a random loss are ranked
 FRESH = 1  # the first of the draws used for gradients

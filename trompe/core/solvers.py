@@ -56,11 +56,12 @@ class Steepest:
             size = grad.flatten(1).abs().sum(1).clamp_min(_TINY)
             state = self.momentum * state + grad / per_example(size, grad)
             grad = state
-        if self.ball.norm == "L1":
-            grad = self._sparse(v, grad, region)
-        else:
-            grad = self.ball.steepest(grad)
-        return region.project(torch.sub(v, grad, alpha=self.step_size)), state
+        direction = self.direction(v, grad, region)
+        return region.project(torch.sub(v, direction, alpha=self.step_size)), state
+
+    def direction(self, v: Tensor, grad: Tensor, region: Region) -> Tensor:
+        """The steepest direction of norm one; for L1 a sparse one."""
+        return self._sparse(v, grad, region) if self.ball.norm == "L1" else self.ball.steepest(grad)
 
     def _sparse(self, v: Tensor, grad: Tensor, region: Region) -> Tensor:
         """The sign of the largest coordinates that can still move, with L1 norm one."""
