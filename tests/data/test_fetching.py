@@ -162,7 +162,7 @@ def test_names_and_addresses_are_checked(tmp_path):
     with pytest.raises(UserError, match="cannot fetch 'celeba'"):
         fetch("celeba", tmp_path)
     with pytest.raises(UserError, match="http://"):
-        fetch("mnist", tmp_path, "file:///etc")
+        fetch("mnist", tmp_path, "ftp://mirror.example")
 
 
 def test_verify_names_each_kind_of_damage(tiny, tiny_root):
