@@ -1,0 +1,23 @@
+"""Training of shared parameters: one loop, a step for each kind of model, resumable checkpoints."""
+
+from trompe.training.batches import Batches
+from trompe.training.checkpoint import load, load_tensors, replace, save, save_tensors
+from trompe.training.loop import train
+from trompe.training.monitor import History
+from trompe.training.steps import AutoencoderStep, ClassifierStep, ModelStep, constant, one_cycle
+
+__all__ = [
+    "AutoencoderStep",
+    "Batches",
+    "ClassifierStep",
+    "History",
+    "ModelStep",
+    "constant",
+    "load",
+    "load_tensors",
+    "one_cycle",
+    "replace",
+    "save",
+    "save_tensors",
+    "train",
+]

@@ -1,0 +1,165 @@
+"""Steps: one update of the shared parameters of a model.
+
+A step owns its modules and its optimisers and is plain PyTorch: forward, backward, update. Devices,
+precision, compilation, several processes, averages and checkpoints are the loop's affair.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trompe.core.errors import UserError
+
+__all__ = ["AutoencoderStep", "ClassifierStep", "ModelStep", "Schedule", "constant", "one_cycle"]
+
+Schedule = Callable[[float], float]
+Losses = Callable[[Tensor], Mapping[str, Tensor]]
+
+
+def constant(progress: float) -> float:
+    """The learning rate stays as it is."""
+    return 1.0
+
+
+def one_cycle(progress: float, warm: float = 0.3, start: float = 0.04, end: float = 1e-4) -> float:
+    """The factor of the peak learning rate: up from `start` until `warm`, then down to `end`.
+
+    Both parts are half cosines (Smith & Topin, "Super-convergence", 2018).
+
+    >>> one_cycle(0.0), one_cycle(0.3), one_cycle(1.0)
+    (0.04, 1.0, 0.0001)
+    """
+    if progress < warm:
+        low, place = start, progress / warm
+    else:
+        low, place = end, (1 - progress) / (1 - warm)
+    return low + (1 - low) * 0.5 * (1 - math.cos(math.pi * place))
+
+
+class ModelStep:
+    """What the steps of a single model share: Adam, a schedule, clipping, and the state.
+
+    Args:
+        model: any module with parameters.
+        lr: peak learning rate; the schedule multiplies it.
+        schedule: from progress in [0, 1] to a factor; the loop sets the rates by it.
+        weight_decay: decoupled (AdamW).
+        clip: largest norm of the gradient, or None.
+
+    Raises:
+        UserError: if the model has no parameters that can be trained.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: float = 4e-3,
+        *,
+        schedule: Schedule = one_cycle,
+        weight_decay: float = 0.0,
+        clip: float | None = None,
+    ) -> None:
+        self.model = model
+        self.schedule = schedule
+        self.clip = clip
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        if not self._parameters:
+            raise UserError("the model has no trainable parameters; there is nothing to train")
+        self.optimizer = torch.optim.AdamW(
+            self._parameters, lr=lr, weight_decay=weight_decay, fused=True
+        )
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The modules whose parameters are trained."""
+        return {"model": self.model}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimisers, under the names of what they train."""
+        return {"model": self.optimizer}
+
+    def update(self, loss: Tensor) -> None:
+        """Descend a scalar loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self.clip)
+        self.optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed training needs."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+class ClassifierStep(ModelStep):
+    """Minimise the cross-entropy of a classifier.
+
+    Args:
+        smoothing: mass of the label that is spread over all classes.
+
+    >>> step = ClassifierStep(nn.Linear(2, 3))
+    >>> sorted(step(torch.ones(4, 2), torch.tensor([0, 1, 2, 0])))
+    ['accuracy', 'loss']
+    """
+
+    def __init__(
+        self, model: nn.Module, lr: float = 4e-3, *, smoothing: float = 0.0, **options: Any
+    ) -> None:
+        super().__init__(model, lr, **options)
+        self.smoothing = smoothing
+
+    def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
+        """One update on inputs `(B, *)` and labels `(B,)`; an index after them is not looked at."""
+        x, y = batch[:2]
+        logits = self.model(x)
+        loss = F.cross_entropy(logits, y, label_smoothing=self.smoothing)
+        self.update(loss)
+        return {"loss": loss.detach(), "accuracy": (logits.detach().argmax(1) == y).float().mean()}
+
+
+class AutoencoderStep(ModelStep):
+    """Minimise the training objective of an autoencoder of the grid, noise and penalties included.
+
+    The objective is the model's own `losses(x)`, per example; `trompe.models.Autoencoder` has the
+    whole grid of AE, DAE, CAE, VAE, DVAE and CVAE there. Its noise (of the input, the posterior and
+    the penalty's probes) comes from the ambient streams, which the loop keys by (seed, example,
+    step).
+
+    Args:
+        model: an autoencoder.
+        losses: `losses(x) -> {name: (B,)}`, of which "loss" is minimised and all are reported; by
+            default the model's method of that name.
+
+    Raises:
+        UserError: if there is no such method and none was given.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: float = 4e-3,
+        *,
+        losses: Losses | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, lr, **options)
+        if losses is None and not hasattr(model, "losses"):
+            raise UserError(
+                f"{type(model).__name__} has no method losses(x) -> {{name: (B,)}}; "
+                "give AutoencoderStep one as `losses`"
+            )
+        self.losses: Losses = cast(Any, model).losses if losses is None else losses
+
+    def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
+        """One update on clean inputs `(B, *)`; labels and an index are not looked at."""
+        terms = {name: term.mean() for name, term in self.losses(batch[0]).items()}
+        self.update(terms["loss"])
+        return {name: term.detach() for name, term in terms.items()}
