@@ -61,11 +61,11 @@ def ticks(low: float, high: float, about: int = 5) -> tuple[float, ...]:
     return tuple(float(f"{step * i:.10g}") for i in range(first, last + 1))
 
 
-def _decades(low: float, high: float) -> tuple[float, ...]:
+def _decades(low: float, high: float, room: int) -> tuple[float, ...]:
     """Ticks of a logarithmic axis: powers of ten, and 2 and 5 between them where there is room."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    few = last - first <= 3
-    stride = max(1, (last - first) // 6)
+    few = 3 * math.log10(high / low) <= room
+    stride = max(1, (last - first) // max(room, 1))
     every = [10.0**k for k in range(first, last + 1, stride)]
     if few:
         every = [10.0**k * m for k in range(first, last + 1) for m in (1, 2, 5)]
@@ -92,7 +92,9 @@ def axis(
     if log:
         if low == high:
             low, high = low / 2, high * 2
-        return Axis(low, high, start, end, _decades(low, high), log=True)
+        return Axis(
+            low, high, start, end, _decades(low, high, int(abs(end - start) / 44)), log=True
+        )
     if low == high:
         low, high = fit([low])
     room = max(3, min(6, int(abs(end - start) / 62)))

@@ -16,7 +16,7 @@ from trompe.reports.document import (
     Table,
     now,
 )
-from trompe.reports.wording import measured, number
+from trompe.reports.wording import measured, number, plain
 
 __all__ = ["Outcome", "compare", "outcome"]
 
@@ -28,6 +28,14 @@ WORDS: dict[str, str] = {
     "same": "the same",
     "unclear": "no clear difference",
     "no interval": "no interval to judge by",
+}
+COUNTED: dict[str, str] = {
+    "worse": "clearly worse",
+    "better": "clearly better",
+    "different": "clearly different",
+    "unclear": "not clearly different",
+    "no interval": "not to be judged for want of an interval",
+    "same": "the same",
 }
 LARGE = 0.2
 
@@ -99,13 +107,10 @@ def _summary(judged: list[tuple[Metric, Metric, Outcome]]) -> str:
     if not judged:
         return "The two reports have no number in common, so nothing can be compared."
     count = {name: sum(o == name for _, _, o in judged) for name in WORDS}
-    clear = count["better"] + count["worse"] + count["different"]
-    return (
-        f"Of {len(judged)} numbers that both reports have, {clear} differ clearly: B is worse in "
-        f"{count['worse']} and better in {count['better']}. For {count['unclear']} the intervals "
-        f"overlap, which is no proof that they are equal; {count['no interval']} have no interval "
-        f"to judge by, and {count['same']} are the same."
-    )
+    parts = [f"{words} in {count[name]}" for name, words in COUNTED.items() if count[name]]
+    text = f"Numbers that both reports have: {len(judged)}. B is {', '.join(parts)}."
+    overlap = " Where intervals overlap, that is no proof that the two are equal."
+    return text + (overlap if count["unclear"] else "")
 
 
 def _finding(a: Metric, b: Metric, how: Outcome) -> Finding:
@@ -113,7 +118,7 @@ def _finding(a: Metric, b: Metric, how: Outcome) -> Finding:
     if how == "worse":
         severity = "high" if a.unit == "rate" and abs(b.value - a.value) >= LARGE else "medium"
     verb = "rose" if b.value > a.value else "fell"
-    first, second = (measured(Metric(m.name, m.value, unit=m.unit)) for m in (a, b))
+    first, second = plain(a), plain(b)
     name = a.name[:1].upper() + a.name[1:]
     detail = "" if a.threat == b.threat else f"A: {a.threat or '-'} B: {b.threat or '-'}"
     return Finding(
@@ -125,13 +130,13 @@ def _finding(a: Metric, b: Metric, how: Outcome) -> Finding:
     )
 
 
-def _sections(
-    a: Report, b: Report, judged: list[tuple[Metric, Metric, Outcome]]
-) -> list[Section]:
+def _sections(a: Report, b: Report, judged: list[tuple[Metric, Metric, Outcome]]) -> list[Section]:
     what = Table(
         "The two reports",
         ("", "A", "B"),
-        tuple((n, getattr(a, n), getattr(b, n)) for n in ("title", "subject", "created", "command")),
+        tuple(
+            (n, getattr(a, n), getattr(b, n)) for n in ("title", "subject", "created", "command")
+        ),
     )
     sections = [Section("What is compared", blocks=(what, *_different(a, b)))]
     if judged:
@@ -153,13 +158,15 @@ def _blocks(judged: list[tuple[Metric, Metric, Outcome]]) -> list[Block]:
     blocks: list[Block] = [Table("Every number that both have", columns, tuple(rows))]
     if rates:
         lines = tuple((x.name, (x, y)) for x, y in rates)
-        drawing = Forest("The rates with their intervals", "rate", ("A", "B"), lines, percent=True)
+        drawing = Forest("The rates with their intervals", "", ("A", "B"), lines, percent=True)
         blocks.insert(0, drawing)
     return blocks
 
 
 def _difference(a: Metric, b: Metric) -> str:
     gap = b.value - a.value
+    if gap == 0:
+        return "none"
     sign = "+" if gap > 0 else ""
     if a.unit == "rate":
         return f"{sign}{number(100 * gap)} points"
@@ -172,7 +179,9 @@ def _different(a: Report, b: Report) -> list[Table]:
     for title, name in (("Settings that differ", "settings"), ("Environment", "environment")):
         first: dict[str, Cell] = getattr(a, name)
         second: dict[str, Cell] = getattr(b, name)
-        keys = [key for key in dict.fromkeys((*first, *second)) if first.get(key) != second.get(key)]
+        keys = [
+            key for key in dict.fromkeys((*first, *second)) if first.get(key) != second.get(key)
+        ]
         rows = tuple((key, first.get(key), second.get(key)) for key in keys)
         if rows:
             title_ = title if name == "settings" else "Environment in which they differ"
@@ -186,11 +195,11 @@ def _alone(a: Report, b: Report) -> Table:
     for name in dict.fromkeys(m.name for m in (*a.metrics, *b.metrics)):
         if name not in shared:
             first, second = a.metric(name), b.metric(name)
-            rows.append((name, first and measured(first), second and measured(second)))
+            rows.append((name, *(measured(m) if m else None for m in (first, second))))
     note = "What both have is here where its unit differs."
     return Table("Numbers without a counterpart", ("Number", "A", "B"), tuple(rows), note)
 
 
 def _verdict(a: Report, b: Report) -> str:
     parts = [f"{name}: {r.verdict}" for name, r in (("A", a), ("B", b)) if r.verdict]
-    return " ".join(parts)
+    return "\n\n".join(parts)

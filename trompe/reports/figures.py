@@ -23,7 +23,7 @@ COLOURS = ("#0b6b7d", "#b8500a", "#6a48ad", "#37742f", "#ad1f5c", "#5f656d")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4")
 LINE_HEIGHT = 15
 LETTER = 7.2
-WIDE, NARROW = 760, 340
+WIDE, NARROW = 800, 340
 
 Point = tuple[float, float]
 
@@ -39,9 +39,7 @@ def _words(text: str) -> str:
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
     style = f' class="{kind}"' if kind else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{style}>{_words(text)}</text>'
-    )
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{style}>{_words(text)}</text>'
 
 
 def _marker(index: int, x: float, y: float, title: str = "", size: float = 3.6) -> str:
@@ -190,7 +188,9 @@ def _labels(figure: Curve, frame: Frame, width: int) -> str:
     found.sort(key=lambda label: label.end[1])
     parts = []
     left = frame.x.end + 26
-    for label, middle in zip(found, _spread(found, frame.y.end - 6, frame.y.start + 6), strict=True):
+    for label, middle in zip(
+        found, _spread(found, frame.y.end - 6, frame.y.start + 6), strict=True
+    ):
         colour = _colour(label.index)
         x, y = label.end
         parts.append(
@@ -271,11 +271,13 @@ def _interval(metric: Metric | None, index: int, x: Axis, y: float) -> str:
             f'<path d="M{x.at(metric.low):.1f} {y:.1f}H{x.at(metric.high):.1f}" fill="none" '
             f'stroke="{_colour(index)}" stroke-width="2.5" stroke-opacity=".6"/>'
         )
-    return whisker + _marker(index, x.at(metric.value), y, f"{metric.name}: {measured(metric)}", 4.2)
+    return whisker + _marker(
+        index, x.at(metric.value), y, f"{metric.name}: {measured(metric)}", 4.2
+    )
 
 
 def _forest(figure: Forest, wide: bool) -> str:
-    width, step = (WIDE, 34) if wide else (NARROW, 52)
+    width, step = (WIDE, 40) if wide else (NARROW, 64)
     ends = [
         value
         for _, metrics in figure.rows
@@ -285,23 +287,34 @@ def _forest(figure: Forest, wide: bool) -> str:
         if value is not None and math.isfinite(value)
     ]
     limits = (0.0, 1.0) if figure.percent else fit(ends)
-    longest = max((len(name) for name, _ in figure.rows), default=0)
-    left = min(30 + LETTER * longest, 300) if wide else 16
+    lines = [wrap(name, 38 if wide else 44)[:2] or [""] for name, _ in figure.rows]
+    longest = max((len(text) for line in lines for text in line), default=0)
+    left = 24 + LETTER * longest if wide else 16
     bottom = 14 + step * len(figure.rows)
     x = axis(list(limits), left, width - 24, tight=figure.percent)
     frame = Frame(x, axis([0.0, 1.0], bottom, 6))
     names = "; ".join(name for name, _ in figure.rows)
     label = f"{figure.caption}. {' against '.join(figure.groups)}: {names}"
-    parts = [_open(width, bottom + 48, "wide" if wide else "narrow", label), _grid(frame, figure)]
-    for line, (name, metrics) in enumerate(figure.rows):
-        middle = 14 + step * (line + (0.5 if wide else 0.66))
-        short = name if len(name) * LETTER < 300 else name[:40] + "\N{HORIZONTAL ELLIPSIS}"
-        at = (left - 14, middle + 4, "end") if wide else (2, middle - 20, "start")
-        parts.append(_text(at[0], at[1], short, "series", at[2]))
+    height = bottom + (48 if figure.x_label else 28)
+    parts = [_open(width, height, "wide" if wide else "narrow", label), _grid(frame, figure)]
+    for row, (_, metrics) in enumerate(figure.rows):
+        middle = 14 + step * (row + (0.5 if wide else 0.74))
+        parts.append(_names(lines[row], left, middle, wide))
         for index, metric in enumerate(metrics):
             offset = (index - (len(metrics) - 1) / 2) * 10
             parts.append(_interval(metric, index, x, middle + offset))
     return "".join([*parts, "</svg>"])
+
+
+def _names(lines: Sequence[str], left: float, middle: float, wide: bool) -> str:
+    """A row's name: left of the axis on a desk, above its intervals on a phone."""
+    anchor, x = ("end", left - 14) if wide else ("start", 2.0)
+    first = middle + 4 - (len(lines) - 1) * LINE_HEIGHT / 2 if wide else middle - 16
+    if not wide:
+        first -= (len(lines) - 1) * LINE_HEIGHT
+    return "".join(
+        _text(x, first + i * LINE_HEIGHT, text, "series", anchor) for i, text in enumerate(lines)
+    )
 
 
 def forest(figure: Forest) -> str:

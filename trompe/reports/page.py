@@ -17,7 +17,7 @@ from trompe.reports import figures
 from trompe.reports.document import SEVERITIES, Cell, Curve, Forest, Grid, Report
 from trompe.reports.images import png
 from trompe.reports.tables import curve_table, doctor_summary, metrics_table
-from trompe.reports.wording import amount, value
+from trompe.reports.wording import amount, cell, value
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["html"]
 
-_NUMERIC = re.compile(r"^[\s(\[<>≤≥±+\-−–]*\d[\d.,%]*(\s?[eE×]?[-+−\d.,%()\[\]– ]|to|±|n\s?=)*$")
-LONG = 36
+_NUMERIC = re.compile(r"^[\s(\[<>≤≥±+\-−–]*\d[\d.,%]*(\s?[eE×]?[-+−\d.,%()\[\]– ]|±)*$")
+SHORT, LONG = 24, 36
 
 
 def html(report: Report) -> str:
@@ -58,7 +58,7 @@ def _template() -> Template:
     environment.filters |= {
         "inline": _inline,
         "prose": _prose,
-        "cell": value,
+        "cell": cell,
         "kind": _kind,
         "numeric": _numeric,
         "data": curve_table,
@@ -74,7 +74,8 @@ def _template() -> Template:
 def _style() -> Markup:
     from markupsafe import Markup
 
-    return Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8"))
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    return Markup(style)  # noqa: S704 - our own file
 
 
 def _draw(block: Curve | Forest) -> Markup:
@@ -91,9 +92,10 @@ def _swatch(index: int) -> Markup:
 
 
 def _inline(text: str) -> Markup:
-    """Escaped text in which words between backticks are code."""
+    """Escaped text in which words between backticks are code; ``n = 360`` stays on one line."""
     from markupsafe import Markup, escape
 
+    text = text.replace("n = ", "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
     parts = str(escape(text)).split("`")
     if len(parts) % 2 == 0:
         return escape(text)
@@ -138,8 +140,10 @@ def _kind(cell: Cell, numeric: bool) -> Markup:
 
     if numeric:
         return Markup(' class="num"')
-    long = isinstance(cell, str) and len(cell) > LONG
-    return Markup(' class="words"') if long else Markup("")
+    size = len(cell) if isinstance(cell, str) else 0
+    if size > LONG:
+        return Markup(' class="words"')
+    return Markup(' class="short"') if size <= SHORT else Markup("")
 
 
 def _aspect(grid: Grid) -> str:

@@ -19,7 +19,7 @@ from trompe.reports.document import (
     Section,
     Table,
 )
-from trompe.reports.wording import amount, interval, measured, number, percent, value
+from trompe.reports.wording import amount, cell, interval, measured, number, percent, plain, value
 
 if TYPE_CHECKING:
     from trompe.evaluation.records import Record
@@ -40,11 +40,9 @@ _SPECIAL = re.compile(r"([\\*_\[\]#|~])")
 def metrics_table(metrics: Sequence[Metric]) -> Table:
     """Every metric with its interval, n and threat model; columns nobody fills are left out."""
     rows: list[tuple[Cell, ...]] = [
-        (m.name, measured(Metric(m.name, m.value, unit=m.unit)), interval(m), m.interval, m.n)
-        + (m.threat,)
-        for m in metrics
+        (m.name, plain(m), interval(m), m.interval, m.n, m.threat) for m in metrics
     ]
-    columns = ("Number", "Value", "Interval", "Kind of interval", "n", "Threat model")
+    columns = ("Number", "Value", "Interval", "Kind", "n", "Threat model")
     keep = [i for i in range(6) if i < 2 or any(row[i] not in (None, "") for row in rows)]
     return Table(
         "Every number",
@@ -95,7 +93,7 @@ def doctor_summary(checks: Sequence[Check]) -> str:
 
 def _cell(record: Record) -> str:
     """A record's value with its interval, as far as it has one."""
-    rate = record.low is not None and 0 <= record.low and (record.high or 0) <= 1
+    rate = record.low is not None and record.low >= 0 and (record.high or 0) <= 1
     unit = "rate" if rate and record.interval.startswith("Wilson") else ""
     return measured(
         Metric(record.metric, record.value, record.low, record.high, unit=unit),
@@ -179,7 +177,7 @@ def markdown_table(table: Table) -> str:
         for c in columns
     ]
     lines = [[_escape(name) for name in table.columns]]
-    lines += [[_escape(value(cell)) for cell in row] for row in table.rows]
+    lines += [[_escape(cell(item)) for item in row] for row in table.rows]
     head, *body = [f"| {' | '.join(line)} |" for line in lines]
     rule = "|" + "|".join("--:" if numeric else ":--" for numeric in right) + "|"
     return "\n".join([head, rule, *body])
@@ -258,8 +256,8 @@ def _fenced(text: str) -> str:
 def _pairs(title: str, entries: dict[str, Cell], counted: bool = False) -> list[str]:
     if not entries:
         return []
-    say = amount if counted else lambda _, cell: value(cell)
-    rows = tuple((name, say(name, cell)) for name, cell in entries.items())
+    say = amount if counted else lambda _, entry: value(entry)
+    rows = tuple((name, say(name, entry)) for name, entry in entries.items())
     return [f"### {title}", markdown_table(Table("", (title, ""), rows))]
 
 

@@ -6,7 +6,17 @@ import math
 
 from trompe.reports.document import Cell, Metric
 
-__all__ = ["amount", "duration", "interval", "measured", "number", "percent", "value"]
+__all__ = [
+    "amount",
+    "cell",
+    "duration",
+    "interval",
+    "measured",
+    "number",
+    "percent",
+    "plain",
+    "value",
+]
 
 MINUS = "\N{MINUS SIGN}"
 MINUTE, HOUR = 60, 3600
@@ -57,55 +67,70 @@ def duration(seconds: float) -> str:
     return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
 
 
-def value(cell: Cell) -> str:
+def value(content: Cell) -> str:
     """A table's cell in words: nothing is a dash, a truth is yes or no.
 
     Example:
         >>> value(None), value(True), value(7), value(0.5)
         ('–', 'yes', '7', '0.5')
     """
-    if cell is None:
+    if content is None:
         return "\N{EN DASH}"
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, float):
-        return number(cell)
-    return str(cell)
+    if isinstance(content, bool):
+        return "yes" if content else "no"
+    if isinstance(content, float):
+        return number(content)
+    return str(content)
 
 
-def amount(name: str, cell: Cell) -> str:
+def cell(content: Cell) -> str:
+    """A table's cell: as ``value``, and whole numbers from ten thousand on with separators.
+
+    Example:
+        >>> cell(2026), cell(211874)
+        ('2026', '211,874')
+    """
+    if isinstance(content, int) and abs(content) >= 10_000:
+        return f"{content:,}"
+    return value(content)
+
+
+def amount(name: str, content: Cell) -> str:
     """One entry of a report's cost: times as times, counts with separators.
 
     Example:
         >>> amount("forward passes", 120000), amount("seconds", 81.2)
         ('120,000', '1 min 21 s')
     """
-    if isinstance(cell, int | float) and not isinstance(cell, bool):
+    if isinstance(content, int | float) and not isinstance(content, bool):
         if name.startswith(("seconds", "time")):
-            return duration(float(cell))
-        if isinstance(cell, int):
-            return f"{cell:,}"
-    return value(cell)
+            return duration(float(content))
+        if isinstance(content, int):
+            return f"{content:,}"
+    return value(content)
 
 
-def _unit(metric: Metric, x: float) -> str:
+def plain(metric: Metric) -> str:
+    """The value alone, with its unit."""
     if metric.unit == "rate":
-        return percent(x)
-    return f"{number(x)} {metric.unit}".strip()
+        return percent(metric.value)
+    return f"{number(metric.value)} {metric.unit}".strip()
 
 
 def interval(metric: Metric) -> str:
     """The interval alone, as ``38.1% to 44.4%``; empty where there is none."""
     if metric.low is None or metric.high is None:
         return ""
-    return f"{_unit(metric, metric.low)} to {_unit(metric, metric.high)}"
+    say = percent if metric.unit == "rate" else number
+    return f"{say(metric.low)} to {say(metric.high)}"
 
 
 def measured(metric: Metric) -> str:
     """The value with everything that says how far to trust it.
 
     Example:
-        >>> measured(Metric("clean", 0.974, 0.967, 0.98, n=2000, unit="rate", interval="Wilson 95%"))
+        >>> clean = Metric("clean", 0.974, 0.967, 0.98, 2000, "rate", interval="Wilson 95%")
+        >>> measured(clean)
         '97.4% (Wilson 95%: 96.7% to 98.0%, n = 2000)'
     """
     ends = interval(metric)
@@ -113,5 +138,5 @@ def measured(metric: Metric) -> str:
     parts = [kind + ends] if ends else []
     if metric.n is not None:
         parts.append(f"n = {metric.n}")
-    text = _unit(metric, metric.value)
+    text = plain(metric)
     return f"{text} ({', '.join(parts)})" if parts else text
