@@ -16,7 +16,7 @@ from trompe.training import checkpoint
 from trompe.training.averages import Averages
 from trompe.training.batches import Source, source
 from trompe.training.monitor import History
-from trompe.training.run import CHECKPOINT, Plan, work
+from trompe.training.run import CHECKPOINT, Plan, Work
 from trompe.training.scopes import postponed_interrupt
 
 __all__ = ["train"]
@@ -118,13 +118,12 @@ def train(
                 scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="trompe-"))
                 plan = replace(plan, directory=Path(scratch), log=False)
             stack.enter_context(postponed_interrupt())
-        history: History
-        history, interrupted = fabric.launch(work, step, numbered, plan)
+        history, interrupted = fabric.launch(Work(step, numbered, plan))
         if spawns:
             _adopt(step, plan)
     if interrupted:
         raise KeyboardInterrupt
-    return history
+    return History(**history)
 
 
 def _count(steps: int | None, epochs: float | None, batches: Source) -> int:

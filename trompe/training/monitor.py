@@ -77,7 +77,7 @@ class Monitor:
                 self._writer.add_scalar(f"train/{name}", value, number)
             if not math.isfinite(value):
                 raise UserError(
-                    f"{name} became {value} within {number} steps; lower the learning rate"
+                    f"{name} became {value} by step {number}; lower the learning rate"
                 )
         self.latest = self.values.get("loss", [math.nan])[-1]
 

@@ -19,7 +19,7 @@ from trompe.training.batches import Source
 from trompe.training.monitor import WINDOW, History, Monitor, bar
 from trompe.training.scopes import compiled, postponed_interrupt, training_mode
 
-__all__ = ["CHECKPOINT", "Plan", "Run", "work"]
+__all__ = ["CHECKPOINT", "Plan", "Run", "Work"]
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -40,9 +40,16 @@ class Plan:
     title: str
 
 
-def work(fabric: Any, step: Step, batches: Source, plan: Plan) -> tuple[History, bool]:
-    """One process's part."""
-    return Run(fabric, step, batches, plan).go()
+class Work:
+    """What `Fabric.launch` calls in every process; it looks into arguments, but not in here."""
+
+    def __init__(self, step: Step, batches: Source, plan: Plan) -> None:
+        self.step, self.batches, self.plan = step, batches, plan
+
+    def __call__(self, fabric: Any) -> tuple[dict[str, Any], bool]:
+        """The history, as plain values, and whether the training was interrupted."""
+        history, interrupted = Run(fabric, self.step, self.batches, self.plan).go()
+        return vars(history), interrupted
 
 
 class Run:

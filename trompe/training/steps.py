@@ -4,6 +4,7 @@ A step owns its modules and its optimisers and is plain PyTorch: forward, backwa
 precision, compilation, several processes, averages and checkpoints are the loop's affair.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -96,7 +97,8 @@ class ModelStep:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        # an optimiser keeps the tensors that it is given: they must not be another's
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
 
 
 class ClassifierStep(ModelStep):
