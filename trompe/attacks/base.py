@@ -59,7 +59,9 @@ class Attack(ABC):
         """The same attack with another radius, for attacks that have a ball."""
         ball = getattr(self, "ball", None)
         if not isinstance(ball, Ball):
-            raise UserError(f"{type(self).__name__} has no radius: it looks for the smallest perturbation")
+            raise UserError(
+                f"{type(self).__name__} has no radius: it looks for the smallest perturbation"
+            )
         return self._bound(replace(self, ball=ball.at(eps)))  # type: ignore[call-arg]
 
     def _bound(self, other: Self) -> Self:
@@ -69,7 +71,10 @@ class Attack(ABC):
     def describe(self) -> dict[str, Any]:
         """Class and settings as plain values, for records."""
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        plain = {k: v if isinstance(v, int | float | str | bool) or v is None else str(v) for k, v in settings.items()}
+        plain = {
+            k: v if isinstance(v, int | float | str | bool) or v is None else str(v)
+            for k, v in settings.items()
+        }
         return {"attack": type(self).__name__, **plain}
 
     @final
@@ -127,17 +132,23 @@ class ClassifierAttack(Attack):
 def _check_logits(logits: Any) -> None:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UserError(f"expected the model to return logits of shape (B, K) with K >= 2, got {shape}")
+        raise UserError(
+            f"expected the model to return logits of shape (B, K) with K >= 2, got {shape}"
+        )
     if not bool(torch.isfinite(logits).all()):
         raise UserError("the model returns NaN or infinite logits on clean inputs")
     rows = logits.sum(1)
     if bool((logits >= 0).all()) and bool(((rows - 1).abs() < 1e-4).all()):
-        raise UserError("the model returns probabilities; return logits instead (drop the final softmax)")
+        raise UserError(
+            "the model returns probabilities; return logits instead (drop the final softmax)"
+        )
 
 
 def _check_labels(y: Tensor, count: int, classes: int) -> Tensor:
     if y.shape != (count,) or y.is_floating_point():
-        raise UserError(f"expected {count} whole-number labels, got {y.dtype} of shape {tuple(y.shape)}")
+        raise UserError(
+            f"expected {count} whole-number labels, got {y.dtype} of shape {tuple(y.shape)}"
+        )
     if bool((y < 0).any()) or bool((y >= classes).any()):
         raise UserError(
             f"labels must lie in 0..{classes - 1} for a model of {classes} classes, got {int(y.min())}..{int(y.max())}"
@@ -164,7 +175,11 @@ def classification(loss: str = "ce", targeted: bool = False) -> Objective:
             value = margin_of(logits, data["y"], targeted)
             score = value.detach()
         else:
-            value = sign * cross_entropy(logits, data["y"]) if loss == "ce" else -sign * dlr(logits, data["y"])
+            value = (
+                sign * cross_entropy(logits, data["y"])
+                if loss == "ce"
+                else -sign * dlr(logits, data["y"])
+            )
             score = margin_of(logits.detach(), data["y"], targeted)
         return Evaluation(value, score, score < 0)
 

@@ -252,7 +252,14 @@ class AutoSteps:
         }
 
     def step(
-        self, v: Tensor, grad: Tensor, seen: Evaluation, state: Any, region: Region, number: int, total: int
+        self,
+        v: Tensor,
+        grad: Tensor,
+        seen: Evaluation,
+        state: Any,
+        region: Region,
+        number: int,
+        total: int,
     ) -> tuple[Tensor, Any]:
         """One step with momentum, after looking back where a checkpoint says so."""
         now = self._note(v, grad, seen.loss, state)
@@ -260,7 +267,9 @@ class AutoSteps:
         if number in marks:
             gap = number - max((mark for mark in marks if mark < number), default=0)
             v, grad, now = self._look_back(v, grad, now, gap)
-        direct = region.project(v - per_example(now["size"], v) * Steepest(1.0, self.ball).direction(v, grad, region))
+        direct = region.project(
+            v - per_example(now["size"], v) * Steepest(1.0, self.ball).direction(v, grad, region)
+        )
         if number == 0:
             return direct, {**now, "previous": v}
         ahead = region.project(v + 0.75 * (direct - v) + 0.25 * (v - now["previous"]))

@@ -47,13 +47,19 @@ class Near:
 
 def _require_floats(x: Tensor, what: str) -> None:
     if not isinstance(x, Tensor):
-        raise UserError(f"expected a tensor of {what}, got {type(x).__name__}; torch.as_tensor makes one")
+        raise UserError(
+            f"expected a tensor of {what}, got {type(x).__name__}; torch.as_tensor makes one"
+        )
     if not x.is_floating_point():
-        raise UserError(f"expected floating-point {what}, got {x.dtype}; divide 8-bit images by 255")
+        raise UserError(
+            f"expected floating-point {what}, got {x.dtype}; divide 8-bit images by 255"
+        )
     if len(x) == 0:
         raise UserError(f"the set of {what} is empty")
     if not bool(torch.isfinite(x).all()):
-        raise UserError(f"{what} must be finite, got {int((~torch.isfinite(x)).sum())} NaN or infinite values")
+        raise UserError(
+            f"{what} must be finite, got {int((~torch.isfinite(x)).sum())} NaN or infinite values"
+        )
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,16 @@ class Images:
             raise UserError(f"expected images of shape (B, C, H, W), got {tuple(x.shape)}")
         least, most = float(x.min()), float(x.max())
         if least < self.low - _SLACK or most > self.high + _SLACK:
-            shown = f"a maximum of {most:.4g}" if most > self.high + _SLACK else f"a minimum of {least:.4g}"
-            hint = "; divide by 255" if most > 2 * self.high else "; put the normalisation into the model"
+            shown = (
+                f"a maximum of {most:.4g}"
+                if most > self.high + _SLACK
+                else f"a minimum of {least:.4g}"
+            )
+            hint = (
+                "; divide by 255"
+                if most > 2 * self.high
+                else "; put the normalisation into the model"
+            )
             raise UserError(f"expected images in [{self.low:g}, {self.high:g}], got {shown}{hint}")
 
     def project(self, x: Tensor) -> Tensor:
@@ -101,7 +115,11 @@ class Images:
 
     def render(self, x: Tensor) -> np.ndarray:
         """8-bit pictures `(B, H, W, 3)` of the images; grey ones are repeated over three channels."""
-        levels = ((x.detach().float().cpu() - self.low) / (self.high - self.low) * 255).round().clamp(0, 255)
+        levels = (
+            ((x.detach().float().cpu() - self.low) / (self.high - self.low) * 255)
+            .round()
+            .clamp(0, 255)
+        )
         channels = levels if levels.shape[1] == 3 else levels[:, :1].expand(-1, 3, -1, -1)
         return channels.permute(0, 2, 3, 1).to(torch.uint8).numpy()
 
@@ -142,7 +160,11 @@ class Vectors:
         values = x.detach().float().cpu()
         heights = values / values.abs().amax(1, keepdim=True).clamp_min(1e-12) * 15
         level = torch.arange(16, -16, -1, dtype=torch.float32)[None, :, None] - 0.5
-        lit = torch.where(heights[:, None] > 0, (level > 0) & (level <= heights[:, None]), (level < 0) & (level >= heights[:, None]))
+        lit = torch.where(
+            heights[:, None] > 0,
+            (level > 0) & (level <= heights[:, None]),
+            (level < 0) & (level >= heights[:, None]),
+        )
         bars = lit.repeat_interleave(3, dim=2)
         bars[:, :, 2::3] = False
         return np.repeat(np.where(bars.numpy(), 40, 255).astype(np.uint8)[..., None], 3, axis=3)

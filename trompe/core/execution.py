@@ -18,7 +18,18 @@ from torch.distributions import Distribution, Independent, Normal
 from trompe.core.errors import UserError
 from trompe.core.protocols import PointMass
 
-__all__ = ["Cost", "Execution", "execution", "flushed_denormals", "metered", "policy", "predict", "spend", "working_copy", "working_copies"]
+__all__ = [
+    "Cost",
+    "Execution",
+    "execution",
+    "flushed_denormals",
+    "metered",
+    "policy",
+    "predict",
+    "spend",
+    "working_copies",
+    "working_copy",
+]
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,8 @@ class Cost:
     backwards: int = 0
 
 
-_policy: ContextVar[Execution] = ContextVar("trompe_policy", default=Execution())
+_DEFAULT = Execution()
+_policy: ContextVar[Execution] = ContextVar("trompe_policy", default=_DEFAULT)
 _meter: ContextVar[Cost | None] = ContextVar("trompe_meter", default=None)
 _copies: ContextVar[dict[Any, nn.Module] | None] = ContextVar("trompe_copies", default=None)
 
@@ -147,7 +159,9 @@ def working_copy(model: nn.Module) -> nn.Module:
 def _copy(model: nn.Module, lower: bool, compiled: bool) -> nn.Module:
     try:
         made = copy.deepcopy(model).requires_grad_(False)
-    except Exception:  # a user's module may hold what cannot be copied; it is then searched directly
+    except (
+        Exception
+    ):  # a user's module may hold what cannot be copied; it is then searched directly
         return model
     made = made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compiled:
@@ -177,14 +191,22 @@ class _Lowered(nn.Module):
         return _raised(self.model(*map(_lowered, inputs)))
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(super().__getattr__("model"), name) if name != "model" else super().__getattr__(name)
+        found = (
+            getattr(super().__getattr__("model"), name)
+            if name != "model"
+            else super().__getattr__(name)
+        )
         if name != "model" and callable(found) and not isinstance(found, nn.Module):
             return lambda *inputs: _raised(found(*map(_lowered, inputs)))
         return _Lowered(found) if isinstance(found, nn.Module) and name != "model" else found
 
 
 def _lowered(value: Any) -> Any:
-    return value.to(torch.bfloat16) if isinstance(value, Tensor) and value.is_floating_point() else value
+    return (
+        value.to(torch.bfloat16)
+        if isinstance(value, Tensor) and value.is_floating_point()
+        else value
+    )
 
 
 def _raised(value: Any) -> Any:

@@ -4,7 +4,7 @@ Perturbations `delta` have shape `(B, *)`; a norm is taken over everything but t
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -33,7 +33,8 @@ def norm(delta: Tensor, kind: Norm) -> Tensor:
     if kind == "L1":
         return flat.abs().sum(1)
     if kind == "L2":
-        return torch.linalg.vector_norm(flat, dim=1)
+        length: Tensor = torch.linalg.vector_norm(flat, dim=1)
+        return length
     return flat.abs().amax(1)
 
 
@@ -65,7 +66,9 @@ class Ball:
         """The ball of the same norm with another radius."""
         return replace(self, eps=eps)
 
-    def project(self, delta: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    def project(
+        self, delta: Tensor, low: Tensor | None = None, high: Tensor | None = None
+    ) -> Tensor:
         """The nearest perturbation (in L2) of norm at most `eps` and, where given, `low <= delta <= high`.
 
         `low <= 0 <= high`: the clean input is inside its domain. Exact for all three norms, with and
@@ -108,7 +111,9 @@ class Ball:
                 return direction * per_example(radius * self.eps, like)
             size = -random.uniform(tuple(like.shape), like).log()
             total = size.flatten(1).sum(1) - random.uniform((len(like),), like).log()
-            return random.signs(tuple(like.shape), like) * size / per_example(total, like) * self.eps
+            return (
+                random.signs(tuple(like.shape), like) * size / per_example(total, like) * self.eps
+            )
 
 
 def _project_l2(delta: Tensor, eps: float, box: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -158,7 +163,7 @@ def _project_l1(delta: Tensor, eps: float, box: tuple[Tensor, Tensor] | None) ->
     else:
         shrink = _shrinkage(size, bound, eps).masked_fill(inside, 0.0)
         kept = torch.minimum((size - shrink[:, None]).clamp_min(0), bound)
-    return cast(Tensor, (kept * delta.flatten(1).sign()).view_as(delta))
+    return (kept * delta.flatten(1).sign()).view_as(delta)
 
 
 def _shrinkage(size: Tensor, bound: Tensor, eps: float) -> Tensor:
@@ -169,7 +174,9 @@ def _shrinkage(size: Tensor, bound: Tensor, eps: float) -> Tensor:
     """
     leaves = (size - bound).clamp_min(0)
     knots, order = torch.cat([leaves, size], 1).sort(1)
-    slopes = torch.cat([-torch.ones_like(size), torch.ones_like(size)], 1).gather(1, order).cumsum(1)
+    slopes = (
+        torch.cat([-torch.ones_like(size), torch.ones_like(size)], 1).gather(1, order).cumsum(1)
+    )
     widths = knots.diff(dim=1)
     start = torch.minimum(size, bound).sum(1, keepdim=True)
     totals = torch.cat([start, start + (slopes[:, :-1] * widths).cumsum(1)], 1)

@@ -74,7 +74,9 @@ def squared_distance(a: Tensor, b: Tensor) -> Tensor:
 
 def _require_spread(*distributions: Distribution) -> None:
     if any(isinstance(d, PointMass) for d in distributions):
-        raise UserError("this divergence needs a stochastic encoder; use 'L2' for an autoencoder whose codes are points")
+        raise UserError(
+            "this divergence needs a stochastic encoder; use 'L2' for an autoencoder whose codes are points"
+        )
 
 
 def mean_distance(p: Distribution, q: Distribution) -> Tensor:
@@ -113,5 +115,10 @@ def kl_to_standard_normal(q: Distribution) -> Tensor:
     return 0.5 * (q.mean.square() + q.variance - 1 - q.variance.log()).flatten(1).sum(1)
 
 
-DIVERGENCES = {"L2": mean_distance, "kl": kl, "symmetric_kl": symmetric_kl, "wasserstein2": wasserstein2}
+DIVERGENCES = {
+    "L2": mean_distance,
+    "kl": kl,
+    "symmetric_kl": symmetric_kl,
+    "wasserstein2": wasserstein2,
+}
 """The distances between codes by the names that attacks take."""

@@ -4,7 +4,7 @@ Anything that answers these calls takes part: nothing needs to inherit from a cl
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,7 +13,20 @@ from torch.distributions import Distribution, constraints
 
 from trompe.core.geometry import Ball
 
-__all__ = ["Attack", "Autoencoder", "Classifier", "Detector", "Domain", "Generator", "PointMass", "Region", "Step"]
+__all__ = [
+    "Attack",
+    "Autoencoder",
+    "Classifier",
+    "Detector",
+    "Domain",
+    "Generator",
+    "PointMass",
+    "Region",
+    "Step",
+]
+
+
+_ONCE = torch.Size()
 
 
 class Classifier(Protocol):
@@ -51,7 +64,9 @@ class Attack(Protocol):
     `seeds` `(B,)` names each example's random stream.
     """
 
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor | None = None, *, seeds: Tensor | None = None) -> Tensor: ...
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor | None = None, *, seeds: Tensor | None = None
+    ) -> Tensor: ...
 
 
 @runtime_checkable
@@ -103,7 +118,7 @@ class PointMass(Distribution):
     (torch.Size([2, 3]), 0.0)
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, location: Tensor) -> None:
         self.location = location
@@ -124,6 +139,6 @@ class PointMass(Distribution):
         """Zero."""
         return torch.zeros_like(self.location)
 
-    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = _ONCE) -> Tensor:
         """The code, repeated."""
         return self.location.expand(torch.Size(sample_shape) + self.location.shape)

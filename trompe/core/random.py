@@ -78,11 +78,20 @@ class Streams:
     def key(self, rows: int) -> Tensor:
         """The next key of each stream; a batch of k x B rows meets streams repeated k times."""
         if rows % len(self.seeds):
-            raise RuntimeError(f"{rows} rows draw from {len(self.seeds)} streams; they must be a multiple")
+            raise RuntimeError(
+                f"{rows} rows draw from {len(self.seeds)} streams; they must be a multiple"
+            )
         self.calls += 1
-        key = _mix(self.seeds + (self.number + 1) * _MIX_2) + _signed(self.calls * 0xD1B54A32D192ED03)
+        shift = (self.number + 1) * _MIX_2
+        key = _mix(self.seeds + (_signed(shift) if isinstance(shift, int) else shift)) + _signed(
+            self.calls * 0xD1B54A32D192ED03
+        )
         key = _mix(key)
-        return key if rows == len(key) else _mix(key.repeat(rows // len(key)) + _copies(rows, len(key)).to(key.device))
+        return (
+            key
+            if rows == len(key)
+            else _mix(key.repeat(rows // len(key)) + _copies(rows, len(key)).to(key.device))
+        )
 
 
 def _copies(rows: int, streams: int) -> Tensor:
@@ -127,7 +136,8 @@ def normal(shape: tuple[int, ...], like: Tensor | None = None) -> Tensor:
     """Standard normal numbers of shape `(B, ...)`, the rows drawn from the examples' streams."""
     like = torch.empty(0) if like is None else like
     exact = uniform(shape, torch.empty(0, dtype=torch.float64, device=like.device))
-    return torch.special.ndtri(exact).to(like.dtype)
+    values: Tensor = torch.special.ndtri(exact)
+    return values.to(like.dtype)
 
 
 def signs(shape: tuple[int, ...], like: Tensor | None = None) -> Tensor:

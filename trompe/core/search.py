@@ -15,44 +15,22 @@ from torch import Tensor, nn
 
 from trompe.core import random
 from trompe.core.errors import UserError
-from trompe.core.execution import (
-    Execution,
-    flushed_denormals,
-    has_convolutions,
-    policy,
-    spend,
-    working_copy,
-)
+from trompe.core.execution import flushed_denormals, has_convolutions, policy, spend, working_copy
 from trompe.core.geometry import per_example
+from trompe.core.objective import COMMON, Evaluation, GradientWarning, Live, Objective, Problem
 from trompe.core.protocols import Region
-from trompe.core.tree import repeat, take, tree_map
+from trompe.core.tree import take, tensors
 
-__all__ = ["Evaluation", "Found", "GradientWarning", "Objective", "Solver", "Start", "search", "unroll"]
-
-COMMON = 0  # the draw by which iterates of a random loss are ranked
-FRESH = 1  # the first of the draws used for gradients
-CONFIRM = 2**40  # the first of the draws that confirm a success
-
-
-class GradientWarning(UserWarning):
-    """Every gradient of a search was exactly zero at its start: it cannot move."""
-
-
-class Evaluation(NamedTuple):
-    """One look at the iterates: what is descended, what ranks them, and who may leave.
-
-    Args:
-        loss: `(B,)`, or `(B, K)` where a solver works on several functions at once.
-        score: `(B,)`, lower is better; kept comparable between steps even where the loss is not.
-        done: `(B,)` booleans.
-    """
-
-    loss: Tensor
-    score: Tensor
-    done: Tensor
-
-
-Objective = Callable[[nn.Module, Tensor, Any], Evaluation]
+__all__ = [
+    "Evaluation",
+    "Found",
+    "GradientWarning",
+    "Objective",
+    "Solver",
+    "Start",
+    "search",
+    "unroll",
+]
 
 
 class Solver(Protocol):
@@ -64,7 +42,14 @@ class Solver(Protocol):
 
     def start(self, v: Tensor) -> Any: ...
     def step(
-        self, v: Tensor, grad: Tensor, seen: Evaluation, state: Any, region: Region, number: int, total: int
+        self,
+        v: Tensor,
+        grad: Tensor,
+        seen: Evaluation,
+        state: Any,
+        region: Region,
+        number: int,
+        total: int,
     ) -> tuple[Tensor, Any]: ...
 
 
@@ -78,97 +63,6 @@ class Found(NamedTuple):
 
 Start = Tensor | Callable[[Any, Tensor, int], Tensor]
 Callback = Callable[[int, Tensor, Tensor, Evaluation], None]
-
-
-@dataclass
-class _Live:
-    """Everything that belongs to the examples still searched; compacted as one tree."""
-
-    rows: Tensor
-    v: Tensor
-    best: Tensor
-    score: Tensor
-    done: Tensor
-    state: Any
-    data: Any
-    region: Any
-    seeds: Tensor
-
-
-@dataclass
-class _Problem:
-    """The objective on the working copy, and on the true model where decisions need it."""
-
-    objective: Objective
-    fast: nn.Module
-    true: nn.Module
-    how: Execution
-    random: bool = False
-
-    def look(self, live: _Live, number: int, *, true: bool = False, draws: int = 1) -> Evaluation:
-        """Evaluate the iterates on draw `number`, averaged over `draws` copies of the batch."""
-        model = self.true if true else self.fast
-        v, data = (live.v, live.data) if draws == 1 else (torch.cat([live.v] * draws), repeat(live.data, draws))
-        spend(forwards=len(v))
-        with random.streams(live.seeds, number) as used:
-            seen = self.objective(model, v, data)
-        self.random = self.random or used.calls > 0
-        if draws == 1:
-            return seen
-        mean = [part.to(seen.score.dtype).unflatten(0, (draws, -1)).mean(0) for part in seen]
-        return Evaluation(mean[0], mean[1], mean[2] * self.how.confirm[1] >= self.how.confirm[0])
-
-    def differentiate(self, live: _Live, step: int) -> tuple[Evaluation, Tensor]:
-        """Loss, score and leave of the iterates, and the gradient of the loss: `(B, *)` or `(B, K, *)`."""
-        live.v = live.v.detach().requires_grad_()
-        with torch.enable_grad():
-            seen = self.look(live, FRESH + step, draws=self.how.draws)
-            grad = _gradient(seen.loss, live.v, self.fast)
-        live.v = live.v.detach()
-        seen = Evaluation(seen.loss.detach(), seen.score.detach(), seen.done)
-        return (self.ranked(live, seen) if self.random else seen), grad
-
-    def ranked(self, live: _Live, seen: Evaluation) -> Evaluation:
-        """The same look, its score and leave taken on the draws common to all iterates."""
-        with torch.no_grad():
-            common = self.look(live, COMMON, draws=self.how.draws)
-        return Evaluation(seen.loss, common.score, common.done)
-
-    def confirmed(self, live: _Live, done: Tensor, step: int) -> Tensor:
-        """Who really may leave: in the model's own precision, and on k of n fresh draws if it is random."""
-        if self.fast is self.true and not self.random or not bool(done.any()):
-            return done
-        rows = done.nonzero()[:, 0]
-        some = take(live, rows)
-        need, tries = self.how.confirm if self.random else (1, 1)
-        with torch.no_grad():
-            number = CONFIRM + step if self.random else COMMON
-            wins = sum(self.look(some, number + (t << 20), true=True).done.long() for t in range(tries))
-        return done.index_put((rows,), torch.as_tensor(wins >= need))
-
-
-def _gradient(loss: Tensor, v: Tensor, model: nn.Module) -> Tensor:
-    """The gradient of each example's loss; `(B, K, *)` where the loss is `(B, K)`."""
-    try:
-        if loss.ndim == 1:
-            (grad,) = torch.autograd.grad(loss.sum(), v)
-            spend(backwards=len(v))
-            return grad
-        spend(backwards=loss.numel())
-        if has_convolutions(model):
-            last = loss.shape[1] - 1
-            parts = [torch.autograd.grad(loss[:, k].sum(), v, retain_graph=k < last)[0] for k in range(last + 1)]
-            return torch.stack(parts, 1)
-        basis = torch.eye(loss.shape[1], dtype=loss.dtype, device=loss.device)[:, None].expand(-1, len(v), -1)
-        (grads,) = torch.autograd.grad(loss, v, basis, is_grads_batched=True)
-        return grads.transpose(0, 1)
-    except RuntimeError as error:
-        if "does not require grad" in str(error) or "not have been used" in str(error):
-            raise UserError(
-                "no gradient path leads from the loss to the input: the model detaches it or is not "
-                "differentiable; attack through BPDA, or with Square"
-            ) from None
-        raise
 
 
 def search(
@@ -210,7 +104,7 @@ def search(
     total = len(_first_tensor((given, data, seeds)))
     seeds = random.seeds(0, total) if seeds is None else seeds
     everything = (given, data, region, seeds.to(_first_tensor((given, data)).device))
-    problem = _Problem(objective, working_copy(model), model, policy())
+    problem = Problem(objective, working_copy(model), model, policy())
     plan = _Plan(start, solver, steps, restarts, leave, callback)
     found: list[Found] = []
     at, chunk = 0, problem.how.chunk or _chunk(model, everything[3])
@@ -244,9 +138,7 @@ class _Plan:
 
 def _first_tensor(tree: Any) -> Tensor:
     """Any tensor of the tree: it tells the number of examples and the device."""
-    seen: list[Tensor] = []
-    tree_map(lambda values: (seen.append(values), values)[1], tree)
-    return seen[0]
+    return next(tensors(tree))
 
 
 def _chunk(model: nn.Module, seeds: Tensor) -> int:
@@ -256,7 +148,7 @@ def _chunk(model: nn.Module, seeds: Tensor) -> int:
     return 64 if has_convolutions(model) else 512
 
 
-def _restarted(problem: _Problem, plan: "_Plan", part: Any, rows: Tensor) -> Found:
+def _restarted(problem: Problem, plan: "_Plan", part: Any, rows: Tensor) -> Found:
     """One chunk: a first search of all its examples, and further ones of those that are not done."""
     found = _descend(problem, plan, part, rows, 0)
     for restart in range(1, plan.restarts):
@@ -265,7 +157,9 @@ def _restarted(problem: _Problem, plan: "_Plan", part: Any, rows: Tensor) -> Fou
             break
         again = _descend(problem, plan, take(part, left), rows[left], restart)
         keep = again.score < found.score[left]
-        found = Found(*(_put(old, left[keep], new[keep]) for old, new in zip(found, again, strict=True)))
+        found = Found(
+            *(_put(old, left[keep], new[keep]) for old, new in zip(found, again, strict=True))
+        )
     return found
 
 
@@ -273,7 +167,7 @@ def _put(values: Tensor, rows: Tensor, new: Tensor) -> Tensor:
     return values.index_copy(0, rows, new)
 
 
-def _descend(problem: _Problem, plan: "_Plan", part: Any, rows: Tensor, restart: int) -> Found:
+def _descend(problem: Problem, plan: "_Plan", part: Any, rows: Tensor, restart: int) -> Found:
     """One search of some examples from one start."""
     given, data, region, seeds = part
     v = plan.start(data, seeds, restart) if callable(plan.start) else given
@@ -295,21 +189,23 @@ def _descend(problem: _Problem, plan: "_Plan", part: Any, rows: Tensor, restart:
                 if len(stay) == 0:
                     return found
                 live, grad, seen = take((live, grad, seen), stay)
-        live.v, live.state = plan.solver.step(live.v, grad, seen, live.state, live.region, step, plan.steps)
+        live.v, live.state = plan.solver.step(
+            live.v, grad, seen, live.state, live.region, step, plan.steps
+        )
     _finish(problem, plan, live, rows, (restart + 1) * plan.steps)
     return _merge(found, live)
 
 
-def _enter(v: Tensor, solver: Solver, data: Any, region: Any, seeds: Tensor) -> _Live:
+def _enter(v: Tensor, solver: Solver, data: Any, region: Any, seeds: Tensor) -> Live:
     """The state of a search before its first step. The start is copied: inputs stay untouched."""
     v = v.detach().clone(memory_format=torch.contiguous_format)
     score = torch.full((len(v),), torch.inf, dtype=v.dtype, device=v.device)
     done = torch.zeros(len(v), dtype=torch.bool, device=v.device)
     rows = torch.arange(len(v), device=v.device)
-    return _Live(rows, v, v, score, done, solver.start(v), data, region, seeds)
+    return Live(rows, v, v, score, done, solver.start(v), data, region, seeds)
 
 
-def _improve(live: _Live, seen: Evaluation) -> None:
+def _improve(live: Live, seen: Evaluation) -> None:
     """Keep the iterates that are the best so far."""
     better = seen.score < live.score
     if bool(better.all()):
@@ -320,7 +216,7 @@ def _improve(live: _Live, seen: Evaluation) -> None:
         live.done = torch.where(better, seen.done, live.done)
 
 
-def _finish(problem: _Problem, plan: "_Plan", live: _Live, rows: Tensor, count: int) -> None:
+def _finish(problem: Problem, plan: "_Plan", live: Live, rows: Tensor, count: int) -> None:
     """Look at the last iterates, which no gradient was spent on, and confirm what is claimed."""
     with torch.no_grad():
         seen = problem.look(live, COMMON, draws=problem.how.draws)
@@ -331,7 +227,7 @@ def _finish(problem: _Problem, plan: "_Plan", live: _Live, rows: Tensor, count: 
     live.done = problem.confirmed(live, live.done, count)
 
 
-def _merge(found: Found, live: _Live) -> Found:
+def _merge(found: Found, live: Live) -> Found:
     """Put examples back in their place."""
     if len(live.rows) == len(found.score):
         return Found(live.best, live.score, live.done)
@@ -341,7 +237,9 @@ def _merge(found: Found, live: _Live) -> Found:
 
 def _check(grad: Tensor, first: bool) -> None:
     if not bool(torch.isfinite(grad).all()):
-        raise UserError("the gradient is NaN or infinite: check the model for logs, roots or divisions at zero")
+        raise UserError(
+            "the gradient is NaN or infinite: check the model for logs, roots or divisions at zero"
+        )
     if first and not bool(grad.any()):
         warnings.warn(
             "every gradient is exactly zero at the start of the search: the loss is saturated or the model "
@@ -352,7 +250,14 @@ def _check(grad: Tensor, first: bool) -> None:
 
 
 def unroll(
-    objective: Objective, model: nn.Module, start: Tensor, solver: Solver, *, steps: int, region: Region, data: Any = None
+    objective: Objective,
+    model: nn.Module,
+    start: Tensor,
+    solver: Solver,
+    *,
+    steps: int,
+    region: Region,
+    data: Any = None,
 ) -> Tensor:
     """The differentiable form: the last iterate `(B, *)`, as a function of `start` and of `data`.
 

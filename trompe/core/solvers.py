@@ -49,7 +49,14 @@ class Steepest:
         return None if self.momentum is None else torch.zeros_like(v)
 
     def step(
-        self, v: Tensor, grad: Tensor, seen: Evaluation, state: Any, region: Region, number: int, total: int
+        self,
+        v: Tensor,
+        grad: Tensor,
+        seen: Evaluation,
+        state: Any,
+        region: Region,
+        number: int,
+        total: int,
     ) -> tuple[Tensor, Any]:
         """One projected step."""
         if self.momentum is not None:
@@ -92,7 +99,14 @@ class Adam:
         return torch.zeros_like(v), torch.zeros_like(v)
 
     def step(
-        self, v: Tensor, grad: Tensor, seen: Evaluation, state: Any, region: Region, number: int, total: int
+        self,
+        v: Tensor,
+        grad: Tensor,
+        seen: Evaluation,
+        state: Any,
+        region: Region,
+        number: int,
+        total: int,
     ) -> tuple[Tensor, Any]:
         """One projected step with bias-corrected moments."""
         (first, second), (b1, b2) = state, self.betas
@@ -135,7 +149,14 @@ class LBFGS:
         }
 
     def step(
-        self, v: Tensor, grad: Tensor, seen: Evaluation, state: Any, region: Region, number: int, total: int
+        self,
+        v: Tensor,
+        grad: Tensor,
+        seen: Evaluation,
+        state: Any,
+        region: Region,
+        number: int,
+        total: int,
     ) -> tuple[Tensor, Any]:
         """Accept the trial points or shorten their steps, and try the next points."""
         old, trial, slope = state, v.flatten(1), grad.flatten(1)
@@ -175,7 +196,8 @@ class LBFGS:
     def _free(self, now: Any, region: Region, v: Tensor) -> Tensor:
         """Coordinates that a small step down the gradient would really move."""
         ahead = (now["point"] - now["grad"]).view_as(v)
-        return (region.project(ahead).flatten(1) != now["point"]).to(v.dtype)
+        moves: Tensor = region.project(ahead).flatten(1) != now["point"]
+        return moves.to(v.dtype)
 
     def _direction(self, now: Any, free: Tensor) -> Tensor:
         """`-H g` on the free coordinates by the two-loop recursion; `-g` where that is no descent."""

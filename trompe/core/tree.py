@@ -1,17 +1,17 @@
 """Trees of per-example tensors: whatever belongs to an example moves with it.
 
-A tree is a tensor, or a tuple, dictionary or dataclass of trees; leaves that are not tensors are shared
-by all examples and pass through untouched.
+A tree is a tensor, or a tuple, dictionary or dataclass of trees; leaves that are not
+tensors are shared by all examples and pass through untouched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["repeat", "take", "tree_map"]
+__all__ = ["repeat", "take", "tensors", "tree_map"]
 
 T = TypeVar("T")
 
@@ -30,6 +30,18 @@ def tree_map(change: Callable[[Tensor], Tensor], tree: T) -> T:
         values = {f.name: tree_map(change, getattr(node, f.name)) for f in fields(node) if f.init}
         return replace(node, **values)  # type: ignore[return-value]
     return tree
+
+
+def tensors(tree: Any) -> Iterator[Tensor]:
+    """Every tensor of the tree, depth first."""
+    found: list[Tensor] = []
+
+    def note(values: Tensor) -> Tensor:
+        found.append(values)
+        return values
+
+    tree_map(note, tree)
+    return iter(found)
 
 
 def take(tree: T, rows: Tensor) -> T:

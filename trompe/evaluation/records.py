@@ -15,7 +15,15 @@ from typing import Any
 
 from trompe.core.errors import UserError
 
-__all__ = ["SCHEMA", "Record", "read_records", "replace_file", "versions", "wilson", "write_records"]
+__all__ = [
+    "SCHEMA",
+    "Record",
+    "read_records",
+    "replace_file",
+    "versions",
+    "wilson",
+    "write_records",
+]
 
 SCHEMA = 1
 

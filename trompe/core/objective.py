@@ -1,0 +1,146 @@
+"""One look at the iterates of a search: evaluation, gradient, ranking and confirmation.
+
+An objective gives, per example, what is descended, what ranks iterates, and whether the example may
+leave. Random objectives are ranked on common draws and confirmed on fresh ones.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trompe.core import random
+from trompe.core.errors import UserError
+from trompe.core.execution import Execution, has_convolutions, spend
+from trompe.core.tree import repeat, take
+
+__all__ = ["Evaluation", "GradientWarning", "Live", "Objective", "Problem"]
+
+COMMON = 0  # the draw by which iterates of a random loss are ranked
+FRESH = 1  # the first of the draws used for gradients
+CONFIRM = 2**40  # the first of the draws that confirm a success
+
+
+class GradientWarning(UserWarning):
+    """Every gradient of a search was exactly zero at its start: it cannot move."""
+
+
+class Evaluation(NamedTuple):
+    """One look at the iterates: what is descended, what ranks them, and who may leave.
+
+    Args:
+        loss: `(B,)`, or `(B, K)` where a solver works on several functions at once.
+        score: `(B,)`, lower is better; kept comparable between steps even where the loss is not.
+        done: `(B,)` booleans.
+    """
+
+    loss: Tensor
+    score: Tensor
+    done: Tensor
+
+
+Objective = Callable[[nn.Module, Tensor, Any], Evaluation]
+
+
+@dataclass
+class Live:
+    """Everything that belongs to the examples still searched; compacted as one tree."""
+
+    rows: Tensor
+    v: Tensor
+    best: Tensor
+    score: Tensor
+    done: Tensor
+    state: Any
+    data: Any
+    region: Any
+    seeds: Tensor
+
+
+@dataclass
+class Problem:
+    """The objective on the working copy, and on the true model where decisions need it."""
+
+    objective: Objective
+    fast: nn.Module
+    true: nn.Module
+    how: Execution
+    random: bool = False
+
+    def look(self, live: Live, number: int, *, true: bool = False, draws: int = 1) -> Evaluation:
+        """Evaluate the iterates on draw `number`, averaged over `draws` copies of the batch."""
+        model = self.true if true else self.fast
+        v, data = (
+            (live.v, live.data)
+            if draws == 1
+            else (torch.cat([live.v] * draws), repeat(live.data, draws))
+        )
+        spend(forwards=len(v))
+        with random.streams(live.seeds, number) as used:
+            seen = self.objective(model, v, data)
+        self.random = self.random or used.calls > 0
+        if draws == 1:
+            return seen
+        mean = [part.to(v.dtype).view(draws, -1, *part.shape[1:]).mean(0) for part in seen]
+        return Evaluation(mean[0], mean[1], mean[2] * self.how.confirm[1] >= self.how.confirm[0])
+
+    def differentiate(self, live: Live, step: int) -> tuple[Evaluation, Tensor]:
+        """Loss, score and leave of the iterates, and the gradient of the loss: `(B, *)` or `(B, K, *)`."""
+        live.v = live.v.detach().requires_grad_()
+        with torch.enable_grad():
+            seen = self.look(live, FRESH + step, draws=self.how.draws)
+            grad = _gradient(seen.loss, live.v, self.fast)
+        live.v = live.v.detach()
+        seen = Evaluation(seen.loss.detach(), seen.score.detach(), seen.done)
+        return (self.ranked(live, seen) if self.random else seen), grad
+
+    def ranked(self, live: Live, seen: Evaluation) -> Evaluation:
+        """The same look, its score and leave taken on the draws common to all iterates."""
+        with torch.no_grad():
+            common = self.look(live, COMMON, draws=self.how.draws)
+        return Evaluation(seen.loss, common.score, common.done)
+
+    def confirmed(self, live: Live, done: Tensor, step: int) -> Tensor:
+        """Who really may leave: in the model's own precision, and on k of n fresh draws if it is random."""
+        if (self.fast is self.true and not self.random) or not bool(done.any()):
+            return done
+        rows = done.nonzero()[:, 0]
+        some = take(live, rows)
+        need, tries = self.how.confirm if self.random else (1, 1)
+        with torch.no_grad():
+            number = CONFIRM + step if self.random else COMMON
+            wins = sum(
+                self.look(some, number + (t << 20), true=True).done.long() for t in range(tries)
+            )
+        return done.index_put((rows,), torch.as_tensor(wins >= need))
+
+
+def _gradient(loss: Tensor, v: Tensor, model: nn.Module) -> Tensor:
+    """The gradient of each example's loss; `(B, K, *)` where the loss is `(B, K)`."""
+    try:
+        if loss.ndim == 1:
+            (grad,) = torch.autograd.grad(loss.sum(), v)
+            spend(backwards=len(v))
+            return grad
+        spend(backwards=loss.numel())
+        if has_convolutions(model):
+            last = loss.shape[1] - 1
+            parts = [
+                torch.autograd.grad(loss[:, k].sum(), v, retain_graph=k < last)[0]
+                for k in range(last + 1)
+            ]
+            return torch.stack(parts, 1)
+        basis = torch.eye(loss.shape[1], dtype=loss.dtype, device=loss.device)[:, None].expand(
+            -1, len(v), -1
+        )
+        (grads,) = torch.autograd.grad(loss, v, basis, is_grads_batched=True)
+        return grads.transpose(0, 1)
+    except RuntimeError as error:
+        if "does not require grad" in str(error) or "not have been used" in str(error):
+            raise UserError(
+                "no gradient path leads from the loss to the input: the model detaches it or is not "
+                "differentiable; attack through BPDA, or with Square"
+            ) from None
+        raise

@@ -1,0 +1,382 @@
+"""`evaluate`: how a classifier fares under a suite of attacks, measured outside the attacks."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trompe.attacks.base import Attack
+from trompe.core import random
+from trompe.core.errors import UserError
+from trompe.core.execution import metered
+from trompe.core.geometry import Ball, norm, per_example
+from trompe.core.protocols import Domain
+from trompe.data import Dataset
+from trompe.evaluation.cases import Case, Log, fingerprint, weights_digest
+from trompe.evaluation.outcomes import REPORT, SELECT, Nature, Outcomes, nature, outcomes
+from trompe.evaluation.records import Record
+
+__all__ = ["Data", "Result", "Stage", "batches", "evaluate"]
+
+Data = Dataset | tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
+Progress = Callable[[int, int | None, str], None]
+_SLACK = 1e-5
+
+
+@dataclass
+class Stage:
+    """What one attack of the suite did at one radius: it met the examples that still stood."""
+
+    attack: str
+    eps: float | None
+    tested: int = 0
+    broken: int = 0
+    forwards: int = 0
+    backwards: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "Stage") -> "Stage":
+        counts = ("tested", "broken", "forwards", "backwards", "seconds")
+        return Stage(self.attack, self.eps, *(getattr(self, c) + getattr(other, c) for c in counts))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `evaluate` found: records to publish, cases to look at, and the cost of each stage."""
+
+    records: tuple[Record, ...]
+    cases: tuple[Case, ...] = field(repr=False)
+    stages: tuple[Stage, ...] = field(repr=False)
+    complete: bool = True
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of clean inputs that are classified correctly and accepted."""
+        return self.records[0].value
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share still correct at the largest radius, in the worst case over the suite."""
+        return self.records[-1].value
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{r.metric}{'' if r.eps is None else f' at {r.norm} {r.eps:.4g}'}: {r.value:.3f} "
+            f"[{r.low:.3f}, {r.high:.3f}], n = {r.n}"
+            for r in self.records
+            if r.low is not None and r.high is not None
+        )
+
+
+def batches(data: Data, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Inputs, labels and indices in batches, whatever the data came as; nothing is kept."""
+    if isinstance(data, Dataset):
+        for x, y, index in data.batches(size):
+            yield x, _labels(y), index
+        return
+    at = 0
+    whole: Any = [data] if isinstance(data, tuple) and isinstance(data[0], Tensor) else data
+    for given, labels in whole:
+        for part in range(0, len(given), size):
+            piece = given[part : part + size]
+            yield piece, _labels(labels)[part : part + size], torch.arange(at, at + len(piece))
+            at += len(piece)
+    if at == 0:
+        raise UserError("the data set is empty")
+
+
+def _labels(y: Tensor | None) -> Tensor:
+    if y is None:
+        raise UserError("the data has no labels; an evaluation of a classifier needs them")
+    return y
+
+
+def _named(attack: Attack | Sequence[Attack] | Mapping[str, Attack]) -> dict[str, Attack]:
+    if isinstance(attack, Mapping):
+        return dict(attack)
+    suite = [attack] if isinstance(attack, Attack) else list(attack)
+    if not suite:
+        raise UserError("the suite holds no attack")
+    kinds = [type(a).__name__ for a in suite]
+    return {
+        kind if kinds.count(kind) == 1 else f"{kind}-{i + 1}": a
+        for i, (kind, a) in enumerate(zip(kinds, suite, strict=True))
+    }
+
+
+def evaluate(
+    model: nn.Module,
+    attack: Attack | Sequence[Attack] | Mapping[str, Attack],
+    data: Data,
+    *,
+    eps: Sequence[float] | None = None,
+    seed: int = 0,
+    batch: int = 256,
+    draws: int = 20,
+    folder: Path | str | None = None,
+    deadline: float | None = None,
+    progress: Progress | None = None,
+    subject: str = "",
+    threat: str = "",
+) -> Result:
+    """The accuracy of `model`, clean and in the worst case over a suite of attacks.
+
+    Every attack meets only the examples that still stand; what it returns is clipped to its ball and
+    domain and judged anew, also as delivered (8-bit for images). With `eps`, radii are taken in rising
+    order, and an example broken at one stays broken at all larger ones. A random model is judged on
+    `draws` fresh draws: between attacks by one set of draws, in the report by another.
+
+    Args:
+        model: a classifier in eval mode; with a `decide` method it may also reject.
+        attack: one attack or a suite.
+        data: a `Dataset`, tensors `(x, y)`, or an iterable of such batches; memory does not grow with it.
+        eps: radii, in the units of the input, for attacks that have a ball.
+        seed: of the examples' random streams, `seeds(seed, index)`.
+        batch: examples handed to an attack at once; results do not depend on it.
+        draws: looks at a random model.
+        folder: where cases are kept as they arise; the same call there later resumes.
+        deadline: a moment of `time.monotonic()` after which no further batch is begun; the result then
+            says that it is not complete.
+        progress: called with (examples done, total or None, what is running).
+        subject, threat: what was measured and against whom, for the records.
+
+    Raises:
+        UserError: inputs, labels or a model that do not fit.
+
+    >>> from trompe.attacks import FGSM
+    >>> data = torch.rand(4, 1, 1, 3), torch.tensor([0, 1, 2, 0])
+    >>> evaluate(nn.Flatten(), FGSM(Ball(0.0)), data).records[0].n
+    4
+    """
+    run = _Run(model, _named(attack), _levels(eps), seed, draws)
+    log = Log(None if folder is None else Path(folder) / "cases.jsonl", run.mark(data, batch))
+    done, total = len(log.batches), _length(data)
+    complete = True
+    for number, (x, y, index) in enumerate(batches(data, batch)):
+        if number < done:
+            continue
+        if deadline is not None and time.monotonic() > deadline and log.batches:
+            complete = False
+            break
+        if progress is not None:
+            progress(int(index[0]), total, subject)
+        with torch.no_grad():
+            log.add(*run.batch(x, y, index))
+    return _result(run, log, data, {"subject": subject, "threat": threat}, complete)
+
+
+def _length(data: Data) -> int | None:
+    if isinstance(data, Dataset):
+        return len(data)
+    return len(data[0]) if isinstance(data, tuple) else None
+
+
+def _levels(eps: Sequence[float] | None) -> list[float | None]:
+    if eps is None:
+        return [None]
+    if len(eps) == 0 or any(not e >= 0 for e in eps):
+        raise UserError(f"eps must be radii of zero or more, got {list(eps)}")
+    return [float(e) for e in sorted(eps)]
+
+
+@dataclass
+class _Run:
+    """One evaluation: what stays the same between its batches."""
+
+    model: nn.Module
+    suite: dict[str, Attack]
+    levels: list[float | None]
+    seed: int
+    draws: int
+    kind: Nature | None = None
+
+    def mark(self, data: Data, batch: int) -> str:
+        """A hash of everything that the outcomes depend on."""
+        return fingerprint(
+            model=weights_digest(self.model), suite={k: str(a) for k, a in self.suite.items()},
+            levels=self.levels, seed=self.seed, draws=self.draws, batch=batch,
+            data=getattr(data, "checksum", ""), n=_length(data),
+        )  # fmt: skip
+
+    def batch(self, x: Tensor, y: Tensor, index: Tensor) -> tuple[list[Case], list[dict[str, Any]]]:
+        """The cases of one batch, and what its stages cost."""
+        domain = next(iter(self.suite.values())).domain
+        domain.validate(x)
+        device = next((p.device for p in self.model.parameters()), x.device)
+        x, y = x.to(device), y.to(device)
+        seeds = random.seeds(self.seed, index).to(device)
+        self.kind = self.kind or nature(self.model, x[:8], seeds[:8])
+        state = _State.fresh(self, x, y, seeds)
+        stages: list[Stage] = []
+        for level, eps in enumerate(self.levels):
+            for name, attack in self.suite.items():
+                stage = Stage(name, self._radius(attack, eps))
+                state.attacked(self, name, attack if eps is None else attack.at(eps), level, stage)
+                stages.append(stage)
+            state.close(run=self, domain=domain)
+        cases = state.cases(domain, index)
+        return cases, [asdict(stage) for stage in stages]
+
+    def looks(self) -> int:
+        """How often an input is judged."""
+        return self.draws if self.kind is not None and self.kind.random else 1
+
+    def _radius(self, attack: Attack, eps: float | None) -> float | None:
+        return getattr(getattr(attack, "ball", None), "eps", None) if eps is None else eps
+
+
+@dataclass
+class _State:
+    """The examples of a batch: the worst input found for each so far."""
+
+    x: Tensor
+    y: Tensor
+    seeds: Tensor
+    worst: Tensor
+    share: Tensor
+    clean: Outcomes
+    level: Tensor
+    by: list[str]
+    shares: list[Tensor] = field(default_factory=list)
+
+    @classmethod
+    def fresh(cls, run: _Run, x: Tensor, y: Tensor, seeds: Tensor) -> "_State":
+        clean = outcomes(run.model, x, y, seeds, REPORT, run.looks())
+        start = (
+            outcomes(run.model, x, y, seeds, SELECT, run.looks()).wrong
+            if run.looks() > 1
+            else clean.wrong
+        )
+        nowhere = torch.full((len(x),), -1, device=x.device)
+        return cls(x, y, seeds, x, start, clean, nowhere, [""] * len(x))
+
+    def attacked(self, run: _Run, name: str, attack: Attack, level: int, stage: Stage) -> None:
+        """Let one attack try the examples that still stand; keep what is worse than all before."""
+        rows = ((self.share < 1) & (self.clean.rejected < 1)).nonzero()[:, 0]
+        stage.tested = len(rows)
+        if len(rows) == 0:
+            return
+        x, y, seeds = self.x[rows], self.y[rows], self.seeds[rows]
+        start = time.perf_counter()
+        with metered() as cost:
+            found = _clipped(attack, x, attack(run.model, x, y, seeds=seeds))
+        stage.seconds, stage.forwards, stage.backwards = (
+            time.perf_counter() - start,
+            cost.forwards,
+            cost.backwards,
+        )
+        share = outcomes(run.model, found, y, seeds, SELECT, run.looks()).wrong
+        worse = share > self.share[rows]
+        stage.broken = int(worse.sum())
+        took = rows[worse]
+        self.worst = self.worst.index_copy(0, took, found[worse])
+        self.share = self.share.index_copy(0, took, share[worse])
+        self.level[took] = torch.where(self.level[took] < 0, level, self.level[took])
+        for row in took.tolist():
+            self.by[row] = name
+
+    def close(self, run: _Run, domain: Domain) -> None:
+        """End a radius: judge the worst inputs anew, on draws that chose nothing."""
+        after = outcomes(run.model, self.worst, self.y, self.seeds, REPORT, run.looks())
+        shown = domain.as_delivered(self.worst)
+        delivered = outcomes(run.model, shown, self.y, self.seeds, REPORT, run.looks()).wrong
+        columns = (after.correct, after.wrong, after.rejected, delivered, after.ever.float())
+        self.shares.append(torch.stack(columns, 1))
+
+    def cases(self, domain: Domain, index: Tensor) -> list[Case]:
+        """The batch as plain rows."""
+        distances = domain.distances(self.x, self.worst)
+        shares = torch.stack(self.shares, 1).tolist()
+        clean, wrong = self.clean.correct.tolist(), self.clean.wrong.tolist()
+        labels, levels, places = self.y.tolist(), self.level.tolist(), index.tolist()
+        norms = {name: values.tolist() for name, values in distances.items()}
+        return [
+            Case(
+                places[i],
+                labels[i],
+                clean[i],
+                wrong[i],
+                levels[i],
+                self.by[i],
+                shares[i],
+                {name: values[i] for name, values in norms.items()} if self.by[i] else {},
+            )  # fmt: skip
+            for i in range(len(places))
+        ]
+
+
+def _clipped(attack: Attack, x: Tensor, found: Tensor) -> Tensor:
+    """What an attack returned, forced back into its ball and domain. Trust, but project."""
+    if found.shape != x.shape:
+        raise UserError(
+            f"{type(attack).__name__} returned shape {tuple(found.shape)} for {tuple(x.shape)}"
+        )
+    inside = attack.domain.project(torch.where(torch.isfinite(found), found, x))
+    ball = getattr(attack, "ball", None)
+    if not isinstance(ball, Ball):
+        return inside
+    size = norm(inside - x, ball.norm)
+    over = size > ball.eps * (1 + _SLACK) + 1e-9
+    shrunk = x + (inside - x) * per_example((ball.eps / size.clamp_min(1e-12)).clamp(max=1.0), x)
+    return torch.where(per_example(over, x), shrunk, inside)
+
+
+def _result(run: _Run, log: Log, data: Data, about: dict[str, Any], complete: bool) -> Result:
+    cases = log.cases
+    stages: dict[tuple[str, float | None], Stage] = {}
+    for row in (row for batch in log.batches for row in batch["stages"]):
+        stage = Stage(**row)
+        key = (stage.attack, stage.eps)
+        stages[key] = stages[key] + stage if key in stages else stage
+    common = {
+        **about,
+        "config": {"suite": {k: a.describe() for k, a in run.suite.items()}, "draws": run.draws},
+        "seed": run.seed,
+    }
+    clean = Record.rate("clean accuracy", sum(c.clean for c in cases), len(cases), **common)
+    spent = list(stages.values())
+    robust = [
+        _robust(run, cases, level, [s for s in spent if eps is None or s.eps == eps], common)
+        for level, eps in enumerate(run.levels)
+    ]
+    return Result((clean, *robust), tuple(cases), tuple(spent), complete)
+
+
+def _robust(
+    run: _Run, cases: list[Case], level: int, spent: list[Stage], common: dict[str, Any]
+) -> Record:
+    """Accuracy in the worst case over the suite at one radius, with all three outcomes counted."""
+    correct, wrong, rejected, delivered, ever = map(
+        sum, zip(*(c.shares[level] for c in cases), strict=True)
+    )
+    broken = [c.distances for c in cases if 0 <= c.level <= level and c.clean > 0]
+    means = {
+        f"mean {k}": sum(d[k] for d in broken) / len(broken) for k in (broken[0] if broken else {})
+    }
+    radii = {s.eps for s in spent}
+    extra = {
+        "wrong": wrong / len(cases),
+        "rejected": rejected / len(cases),
+        "wrong when delivered": delivered / len(cases),
+        "wrong on any draw": ever / len(cases),
+        "attacked": sum(s.tested for s in spent),
+        "broken": len(broken),
+        **means,
+    }
+    return Record.rate(
+        "robust accuracy",
+        correct,
+        len(cases),
+        **{**common, "extra": extra},
+        attack=" + ".join(run.suite),
+        eps=radii.pop() if len(radii) == 1 else None,
+        norm=getattr(getattr(next(iter(run.suite.values())), "ball", None), "norm", ""),
+        counts={"correct": round(correct), "wrong": round(wrong), "rejected": round(rejected)},
+        seconds=sum(s.seconds for s in spent),
+        forwards=sum(s.forwards for s in spent),
+        backwards=sum(s.backwards for s in spent),
+    )
