@@ -62,6 +62,7 @@ class ReconstructionError(nn.Module):
         if norm not in ("L1", "L2", "Linf"):
             raise UserError(f"norm must be one of L1, L2, Linf, got {norm!r}")
         self.autoencoder = autoencoder
+        self.training = autoencoder.training
         self.norm = norm
         self.register_buffer("threshold", torch.tensor(math.nan))
 
@@ -104,6 +105,8 @@ class Guarded(nn.Module):
             detectors = {str(index): detector for index, detector in enumerate(detectors)}
         self.classifier = classifier
         self.detectors = nn.ModuleDict(detectors)
+        mode = any(module.training for module in (classifier, *detectors.values()))
+        self.training = self.detectors.training = mode
 
     def forward(self, x: Tensor) -> Tensor:
         """The classifier's logits `(B, K)`, whatever the detectors say."""

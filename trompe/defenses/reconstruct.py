@@ -60,6 +60,7 @@ class Reconstruct(nn.Module):
                 raise UserError(f"{name} must be zero or more, got {value}")
         self.autoencoder = autoencoder
         self.classifier = classifier
+        self.training = autoencoder.training or classifier.training
         self.scale, self.input_noise, self.clip = scale, input_noise, clip
 
     def reconstruct(self, x: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Adapters for the user's autoencoders: images in [0, 1], posteriors as distributions.
 
 They wrap, and leave what they wrap as it was. Each is an `nn.Module`, so that `.to`, `.eval` and
-`deepcopy` reach the model inside. The wrappers of classifiers are found here, too.
+`deepcopy` reach the model inside, whose train or eval mode it takes over. The wrappers of
+classifiers are found here, too.
 """
 
 import copy
@@ -97,6 +98,7 @@ class AutoencoderAdapter(nn.Module):
                 f"images must be unit (in [0, 1]) or signed (in [-1, 1]), got {images!r}"
             )
         self.module = module
+        self.training = module.training
         self.calls = (encode, decode)
         self.signed, self.logits, self.clamp, self.scale = images == "signed", logits, clamp, scale
         self.moves_codes = shift != 0.0 or factor != 1.0

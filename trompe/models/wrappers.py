@@ -1,7 +1,7 @@
 """Classifiers of the user's, wrapped so that they take images in [0, 1] and return logits.
 
 They wrap, and leave what they wrap as it was. Each is an `nn.Module`, so that `.to`, `.eval` and
-`deepcopy` reach the model inside.
+`deepcopy` reach the model inside, whose train or eval mode it takes over.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,9 @@ class Normalized(nn.Module):
 
     def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        self.normalize = Normalize(mean, std)
+        self.normalize = Normalize(mean, std).train(model.training)
         self.model = model
+        self.training = model.training
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `(B, K)` of images `(B, C, H, W)` in [0, 1]."""
@@ -47,6 +48,7 @@ class FromSigned(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.training = model.training
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `(B, K)` of images in [0, 1]."""
@@ -66,6 +68,7 @@ class FromProbabilities(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.training = model.training
 
     def forward(self, x: Tensor) -> Tensor:
         """Log-probabilities `(B, K)`."""
@@ -83,6 +86,7 @@ class FromBinary(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.training = model.training
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `(B, 2)` from outputs `(B,)` or `(B, 1)`."""
