@@ -16,7 +16,7 @@ from trompe.core.errors import UserError
 from trompe.core.execution import Execution, has_convolutions, spend
 from trompe.core.tree import repeat, take
 
-__all__ = ["Evaluation", "GradientWarning", "Live", "Objective", "Problem"]
+__all__ = ["Evaluation", "GradientWarning", "Live", "Objective", "Problem", "Traced"]
 
 COMMON = 0  # the draw by which iterates of a random loss are ranked
 FRESH = 1  # the first of the draws used for gradients
@@ -59,6 +59,14 @@ class Live:
     seeds: Tensor
 
 
+class Traced(NamedTuple):
+    """A loss, the iterates that it is a function of, and the rows whose gradient is wanted (None: all)."""
+
+    loss: Tensor
+    v: Tensor
+    rows: Tensor | None = None
+
+
 @dataclass
 class Problem:
     """The objective on the working copy, and on the true model where decisions need it."""
@@ -86,15 +94,31 @@ class Problem:
         mean = [part.to(v.dtype).view(draws, -1, *part.shape[1:]).mean(0) for part in seen]
         return Evaluation(mean[0], mean[1], mean[2] * self.how.confirm[1] >= self.how.confirm[0])
 
-    def differentiate(self, live: Live, step: int) -> tuple[Evaluation, Tensor]:
-        """Loss, score and leave of the iterates, and the gradient of the loss: `(B, *)` or `(B, K, *)`."""
+    def see(self, live: Live, step: int) -> tuple[Evaluation, Traced]:
+        """What the iterates are worth, and the way back to the gradient of their loss."""
+        seen, traced = self.trace(live, step)
+        return (self.ranked(live, seen) if self.random else seen), traced
+
+    def trace(self, live: Live, step: int) -> tuple[Evaluation, Traced]:
+        """One look whose loss remembers how it was computed."""
         live.v = live.v.detach().requires_grad_()
         with torch.enable_grad():
             seen = self.look(live, FRESH + step, draws=self.how.draws)
-            grad = _gradient(seen.loss, live.v, self.fast)
+        traced = Traced(seen.loss, live.v)
         live.v = live.v.detach()
-        seen = Evaluation(seen.loss.detach(), seen.score.detach(), seen.done)
-        return (self.ranked(live, seen) if self.random else seen), grad
+        return Evaluation(seen.loss.detach(), seen.score.detach(), seen.done), traced
+
+    def without(self, traced: Traced, live: Live, stay: Tensor, step: int) -> Traced:
+        """The trace of those who stay: looked at anew where that costs less than the leavers' gradients."""
+        functions = traced.loss[0].numel()
+        if len(stay) * (functions + 1) < len(traced.v) * functions:
+            return self.trace(live, step)[1]
+        return Traced(traced.loss, traced.v, stay)
+
+    def gradient(self, traced: Traced) -> Tensor:
+        """The gradient of the loss: `(B, *)`, or `(B, K, *)` where the loss is `(B, K)`."""
+        grad = _gradient(traced.loss, traced.v, self.fast)
+        return grad if traced.rows is None else grad.index_select(0, traced.rows)
 
     def ranked(self, live: Live, seen: Evaluation) -> Evaluation:
         """The same look, its score and leave taken on the draws common to all iterates."""

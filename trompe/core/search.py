@@ -7,7 +7,7 @@ that are done leave the batch, and come back in their place at the end.
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -37,7 +37,8 @@ class Solver(Protocol):
     """A rule that turns an iterate and its gradient into the next iterate.
 
     `start(v)` makes the state, a tree of `(B, ...)` tensors; `step(...)` returns the next iterate inside
-    `region` and the next state. `number` is the step, `total` the number of steps.
+    `region` and the next state. `number` is the step, `total` the number of steps. A solver may also have
+    `settled(seen, state, number, total) -> (B,)` booleans, or None: who leaves because it is of no use to go on.
     """
 
     def start(self, v: Tensor) -> Any: ...
@@ -175,25 +176,42 @@ def _descend(problem: Problem, plan: "_Plan", part: Any, rows: Tensor, restart: 
     found = Found(live.best, live.score, live.done)
     for step in range(plan.steps):
         count = restart * plan.steps + step
-        seen, grad = problem.differentiate(live, count)
-        if step in (0, plan.steps - 1):
-            _check(grad, first=count == 0)
+        seen, traced = problem.see(live, count)
         if plan.callback is not None:
             plan.callback(step, rows[live.rows], live.v, seen)
         _improve(live, seen)
-        if plan.leave and bool(seen.done.any()):
-            gone = problem.confirmed(live, seen.done, count)
-            if bool(gone.any()):
-                found = _merge(found, take(live, gone.nonzero()[:, 0]))
-                stay = (~gone).nonzero()[:, 0]
-                if len(stay) == 0:
-                    return found
-                live, grad, seen = take((live, grad, seen), stay)
+        gone = _leavers(problem, plan, live, seen, step, count)
+        if gone is not None:
+            found = _merge(found, take(live, gone.nonzero()[:, 0]))
+            stay = (~gone).nonzero()[:, 0]
+            if len(stay) == 0:
+                return found
+            live, seen = take((live, seen), stay)
+            traced = problem.without(traced, live, stay, count)
+        grad = problem.gradient(traced)
+        if step in (0, plan.steps - 1):
+            _check(grad, seen.done, first=count == 0)
         live.v, live.state = plan.solver.step(
             live.v, grad, seen, live.state, live.region, step, plan.steps
         )
     _finish(problem, plan, live, rows, (restart + 1) * plan.steps)
     return _merge(found, live)
+
+
+def _leavers(
+    problem: Problem, plan: "_Plan", live: Live, seen: Evaluation, step: int, count: int
+) -> Tensor | None:
+    """Who leaves before this step: the done, once confirmed, and those whom the solver gives up; None if nobody."""
+    gone = None
+    if plan.leave and bool(seen.done.any()):
+        gone = problem.confirmed(live, seen.done, count)
+    settled = getattr(plan.solver, "settled", None)
+    idle = None if settled is None else settled(seen, live.state, step, plan.steps)
+    if idle is not None and bool(idle.any()):
+        judged = replace(live, v=live.best)
+        live.done = torch.where(idle, problem.confirmed(judged, live.done & idle, count), live.done)
+        gone = idle if gone is None else gone | idle
+    return gone if gone is not None and bool(gone.any()) else None
 
 
 def _enter(v: Tensor, solver: Solver, data: Any, region: Any, seeds: Tensor) -> Live:
@@ -235,12 +253,12 @@ def _merge(found: Found, live: Live) -> Found:
     return Found(*(_put(old, live.rows, part) for old, part in zip(found, new, strict=True)))
 
 
-def _check(grad: Tensor, first: bool) -> None:
+def _check(grad: Tensor, done: Tensor, first: bool) -> None:
     if not bool(torch.isfinite(grad).all()):
         raise UserError(
             "the gradient is NaN or infinite: check the model for logs, roots or divisions at zero"
         )
-    if first and not bool(grad.any()):
+    if first and not bool(grad.any()) and not bool(done.all()):
         warnings.warn(
             "every gradient is exactly zero at the start of the search: the loss is saturated or the model "
             "masks its gradients; use the margin or DLR loss, and run the doctor",
