@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch.distributions import Normal
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.protocols import PointMass
+from trompe.evaluation.records import read_records
 from trompe.models import (
     VAE,
     AutoencoderAdapter,
@@ -246,6 +248,17 @@ def test_pythae_models_are_read_by_their_submodules(adapt):
 def test_the_package_of_a_model_says_what_it_is():
     kind = type("Theirs", (PythaeLike,), {"__module__": "pythae.models.vae"})
     assert adapt_autoencoder(kind()).calls == ("encoder", "decoder")
+
+
+def test_the_committed_comparison_with_pythae_found_no_difference():
+    """`make peers` writes the record: pythae cannot share this environment."""
+    file = Path(__file__).resolve().parents[2] / "results" / "peers" / "pythae.json"
+    if not file.is_file():
+        pytest.skip("needs results/peers/pythae.json, which `make peers` writes")
+    found = read_records(file)
+    subjects = {record.subject for record in found}
+    assert {"pythae AE", "pythae VAE bce", "pythae VAE mse"} <= subjects
+    assert all(record.value <= record.config["tolerance"] for record in found)
 
 
 needs_diffusers = pytest.mark.skipif(
