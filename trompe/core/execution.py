@@ -70,7 +70,9 @@ class Cost:
 _DEFAULT = Execution()
 _policy: ContextVar[Execution] = ContextVar("trompe_policy", default=_DEFAULT)
 _meter: ContextVar[Cost | None] = ContextVar("trompe_meter", default=None)
-_copies: ContextVar[dict[Any, nn.Module] | None] = ContextVar("trompe_copies", default=None)
+_copies: ContextVar[dict[Any, tuple[nn.Module, nn.Module]] | None] = ContextVar(
+    "trompe_copies", default=None
+)
 
 
 def policy() -> Execution:
@@ -149,10 +151,10 @@ def working_copy(model: nn.Module) -> nn.Module:
     kept = _copies.get()
     key = (id(model), how.precision, how.compile)
     if kept is not None and key in kept:
-        return kept[key]
+        return kept[key][1]
     made = _copy(model, lower, how.compile)
     if kept is not None:
-        kept[key] = made
+        kept[key] = model, made  # the model too: while it lives, nothing else has its id
     return made
 
 
