@@ -11,15 +11,17 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from trompe.attacks.base import ClassifierAttack, classification
+from trompe.attacks.base import ClassifierAttack, classification, margin_of
 from trompe.core import random
 from trompe.core.errors import UserError
+from trompe.core.execution import predict
 from trompe.core.geometry import Ball, per_example
+from trompe.core.losses import targeted_dlr
 from trompe.core.protocols import Domain, Region
-from trompe.core.search import Evaluation, Solver, Start, search
+from trompe.core.search import Evaluation, Found, Solver, Start, search
 from trompe.core.solvers import Steepest
 
-__all__ = ["APGD", "BIM", "FGSM", "MIFGSM", "PGD", "RandFGSM", "uniform_start"]
+__all__ = ["APGD", "APGDT", "BIM", "FGSM", "MIFGSM", "PGD", "RandFGSM", "uniform_start"]
 
 Loss = Literal["ce", "margin", "dlr"]
 
@@ -93,7 +95,7 @@ class FGSM(InBall):
     `d` is the sign for Linf and the normalised gradient for L2. Where the step lowers the loss, the clean
     input is returned.
 
-    >>> FGSM(Ball(eps=0.3))(nn.Flatten(), torch.rand(2, 1, 1, 3), torch.tensor([0, 1])).shape
+    >>> FGSM(Ball(eps=0.3))(nn.Flatten().eval(), torch.rand(2, 1, 1, 3), torch.tensor([0, 1])).shape
     torch.Size([2, 1, 1, 3])
     """
 
@@ -104,7 +106,7 @@ class FGSM(InBall):
 
 @dataclass(frozen=True)
 class RandFGSM(InBall):
-    """FGSM from a random sign: `x0 = x + alpha * sign(N(0, I))`, then a step of `eps - alpha` (Tramer et al. 2018).
+    """FGSM from a random sign, `x0 = x + alpha * sign(N(0, I))`, by `eps - alpha` (Tramer et al. 2018).
 
     Args:
         alpha: the first, random step; a sixth of the radius by default (0.05 at eps 0.3).
@@ -197,7 +199,7 @@ class MIFGSM(InBall):
 
 @dataclass(frozen=True)
 class APGD(InBall):
-    """Auto-PGD: no step size to choose, momentum, and restarts from the best point (Croce & Hein 2020, algorithm 1).
+    """Auto-PGD: momentum, restarts from the best point, no step size (Croce & Hein 2020, algorithm 1).
 
     The step starts at twice the radius and halves, per example, whenever fewer than `rho` of the steps since
     the last checkpoint improved the loss, or neither step nor best loss changed between two checkpoints.
@@ -218,6 +220,70 @@ class APGD(InBall):
     def start(self, x: Tensor) -> Start:
         """Uniform in the ball."""
         return uniform_start(self.ball, self.domain)
+
+
+@dataclass(frozen=True)
+class APGDT(InBall):
+    """Auto-PGD towards each of the likeliest wrong classes in turn (Croce & Hein 2020, section 4.1).
+
+    Descends `(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2)` for target t, on the examples that still stand.
+    An untargeted loss changes its mind between rival classes; this one does not, and finds what is left.
+
+    Args:
+        steps: gradients per example, target and restart.
+        targets: how many classes to try, from the likeliest on.
+    """
+
+    steps: int = field(default=100, kw_only=True)
+    targets: int = field(default=9, kw_only=True)
+    rho: float = field(default=0.75, kw_only=True)
+
+    def solver(self) -> Solver:
+        """The adaptive rule of Auto-PGD."""
+        return AutoSteps(self.ball, self.rho)
+
+    def run(self, model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
+        """One search per target, each on what the searches before it left standing."""
+        if self.targeted:
+            raise UserError("APGDT chooses its targets; for one target use APGD(targeted=True)")
+        with random.streams(seeds):
+            logits = predict(model, x)
+        rivals = logits.scatter(1, y[:, None], -torch.inf).topk(
+            min(self.targets, logits.shape[1] - 1), dim=1
+        )
+        best, score = x, torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
+        left = torch.arange(len(x), device=x.device)
+        for target in rivals.indices.unbind(1):
+            found = self._towards(model, x[left], y[left], target[left], seeds[left])
+            better = found.score < score[left]
+            best = best.index_copy(0, left[better], found.best[better])
+            score = score.index_copy(0, left[better], found.score[better])
+            left = left[~found.done]
+            if len(left) == 0:
+                break
+        return best
+
+    def _towards(
+        self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor, seeds: Tensor
+    ) -> Found:
+        return search(
+            _towards_target,
+            model,
+            uniform_start(self.ball, self.domain),
+            self.solver(),
+            steps=self.steps,
+            region=self.domain.region(x, self.ball),
+            data={"x": x, "y": y, "target": target},
+            seeds=seeds,
+            restarts=self.restarts,
+            leave=self.early_stop,
+        )
+
+
+def _towards_target(model: nn.Module, v: Tensor, data: Any) -> Evaluation:
+    logits = model(v)
+    score = margin_of(logits.detach(), data["y"], targeted=False)
+    return Evaluation(targeted_dlr(logits, data["y"], data["target"]), score, score < 0)
 
 
 def checkpoints(steps: int) -> set[int]:

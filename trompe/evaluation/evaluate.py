@@ -149,7 +149,7 @@ def evaluate(
 
     >>> from trompe.attacks import FGSM
     >>> data = torch.rand(4, 1, 1, 3), torch.tensor([0, 1, 2, 0])
-    >>> evaluate(nn.Flatten(), FGSM(Ball(0.0)), data).records[0].n
+    >>> evaluate(nn.Flatten().eval(), FGSM(Ball(0.0)), data).records[0].n
     4
     """
     run = _Run(model, _named(attack), _levels(eps), seed, draws)
@@ -304,7 +304,7 @@ class _State:
                 self.by[i],
                 shares[i],
                 {name: values[i] for name, values in norms.items()} if self.by[i] else {},
-            )  # fmt: skip
+            )
             for i in range(len(places))
         ]
 

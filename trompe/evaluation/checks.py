@@ -1,0 +1,314 @@
+"""The doctor: can a robust accuracy be believed?
+
+Each check is a way in which honest gradients and honest attacks must behave (Athalye et al. 2018;
+Carlini et al. 2019, "On evaluating adversarial robustness"). A number whose doctor objects says more
+about the attack than about the model.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from trompe.attacks import APGDT, PGD
+from trompe.attacks.base import Attack, margin_of
+from trompe.attacks.query import Square
+from trompe.attacks.transfer import Transfer
+from trompe.core import random
+from trompe.core.execution import execution
+from trompe.core.geometry import Ball, norm, per_example
+from trompe.core.protocols import Domain
+from trompe.evaluation.evaluate import Data, Result, batches, evaluate
+from trompe.evaluation.outcomes import REPORT, Nature, nature, outcomes
+
+__all__ = ["Check", "Diagnosis", "doctor"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question, its answer, and why it matters. `passed` is None where it could not be asked."""
+
+    name: str
+    passed: bool | None
+    detail: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All checks of one model at one radius, and what follows from them."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no check failed."""
+        return all(check.passed is not False for check in self.checks)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        failed = [check.name for check in self.checks if check.passed is False]
+        if failed:
+            return f"Do not trust this robust accuracy: {'; '.join(failed)}."
+        skipped = sum(check.passed is None for check in self.checks)
+        passed = len(self.checks) - skipped
+        left = f" ({skipped} could not be asked)" if skipped else ""
+        return f"No sign of masked gradients: {passed} checks passed{left}."
+
+
+def doctor(
+    model: nn.Module,
+    data: Data,
+    ball: Ball,
+    *,
+    domain: Domain | None = None,
+    surrogate: nn.Module | None = None,
+    n: int = 64,
+    steps: int = 40,
+    queries: int = 500,
+    draws: int = 10,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Diagnosis:
+    """Examine how the gradients of a classifier, and attacks on it, behave around `ball`.
+
+    Args:
+        model: a classifier in eval mode, defended or not.
+        data: as for `evaluate`; the first `n` examples are used.
+        ball: the radius at which robust accuracy is claimed.
+        domain: what an input is; that of the data, or images.
+        surrogate: another classifier, from which attacks are transferred.
+        steps: of the white-box attack; the longer one takes four times as many.
+        queries: of the black-box attack.
+        draws: of a random model, per gradient.
+
+    Raises:
+        UserError: inputs, labels or a model that do not fit.
+    """
+    x, y, index = next(batches(data, n))
+    domain = domain or getattr(data, "domain", None) or PGD(ball).domain
+    domain.validate(x)
+    seeds = random.seeds(seed, index)
+    kind = nature(model, x[:16], seeds[:16])
+    patient = _Patient(model, x, y, seeds, ball, domain, kind, surrogate, steps, queries, draws)
+    checks: list[Check] = []
+    for number, question in enumerate(_QUESTIONS):
+        if progress is not None:
+            progress(number, len(_QUESTIONS), question.name)
+        checks.append(question.put(patient))
+    return Diagnosis(tuple(checks))
+
+
+@dataclass
+class _Patient:
+    """The model under examination, and what attacks on it have shown so far."""
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    seeds: Tensor
+    ball: Ball
+    domain: Domain
+    kind: Nature
+    surrogate: nn.Module | None
+    steps: int
+    queries: int
+    draws: int
+    gradient: Tensor | None = None
+    made: dict[tuple[Attack, ...], Result] = field(default_factory=dict)
+
+    def fallen(self, *suite: Attack) -> Result:
+        """The evaluation of one attack or several, made once."""
+        if suite not in self.made:
+            with execution(draws=self.draws if self.kind.random else 1):
+                self.made[suite] = evaluate(self.model, suite, (self.x, self.y), batch=len(self.x))
+        return self.made[suite]
+
+    def accuracy(self, *suite: Attack) -> float:
+        """Robust accuracy in the worst case over a suite."""
+        return self.fallen(*suite).robust_accuracy
+
+    def white_box(self) -> float:
+        """Robust accuracy under the white-box attacks; all that stands clean where they have no gradient."""
+        if self.gradient is not None:
+            targets = APGDT(self.ball, steps=self.steps, targets=3, domain=self.domain)
+            return self.accuracy(self.pgd(), targets)
+        seen = outcomes(
+            self.model, self.x, self.y, self.seeds, REPORT, 20 if self.kind.random else 1
+        )
+        return float(seen.correct.mean())
+
+    def pgd(self, ball: Ball | None = None, steps: int | None = None) -> Attack:
+        """The white-box attack, at some radius and length."""
+        return PGD(ball or self.ball, steps=steps or self.steps, loss="margin", domain=self.domain)
+
+    @property
+    def slack(self) -> float:
+        """The difference that two examples, or the draws of a random model, may make."""
+        return max(2.0 / len(self.x), 0.02) + (0.05 if self.kind.random else 0.0)
+
+    def margin(self, x: Tensor, model: nn.Module | None = None) -> Tensor:
+        """The margin of each example, on one and the same draw."""
+        with random.streams(self.seeds[: len(x)]):
+            return margin_of((model or self.model)(x), self.y[: len(x)], targeted=False)
+
+
+Answer = tuple[bool | None, str]
+
+
+def _compare(weaker: tuple[str, float], stronger: tuple[str, float], slack: float) -> Answer:
+    """The stronger attack must not leave more standing than the weaker one."""
+    told = f"{stronger[0]} leaves {stronger[1]:.1%} standing, {weaker[0]} {weaker[1]:.1%}"
+    return stronger[1] <= weaker[1] + slack, told
+
+
+def _randomness(p: _Patient) -> Answer:
+    if not p.kind.random:
+        return True, "the model is deterministic"
+    if p.kind.controlled:
+        return True, "the model is random, and repeats itself on the same draw"
+    return False, "the same input and draw gave two outputs; draw noise from trompe.core.random"
+
+
+def _reaches(p: _Patient) -> Answer:
+    v = p.x.clone().requires_grad_()
+    with torch.enable_grad():
+        value = p.margin(v).sum()
+        found = torch.autograd.grad(value, v, allow_unused=True)[0] if value.requires_grad else None
+    if found is None:
+        return False, "the model detaches its input; attack through BPDA"
+    if not bool(torch.isfinite(found).all()):
+        return False, "the gradient holds NaN or infinite values"
+    p.gradient = found
+    dead = float((found.flatten(1).abs().amax(1) == 0).float().mean())
+    return dead < 0.05, f"exactly zero on {dead:.1%} of {len(p.x)} examples"
+
+
+def _finite_differences(p: _Patient) -> Answer:
+    assert p.gradient is not None
+    try:  # a float64 copy: kinks and rounding blur small differences in float32
+        error = _slope_error(p, copy.deepcopy(p.model).double(), torch.float64, 1e-5)
+    except Exception:  # a user's model may insist on float32 or refuse to be copied
+        error = _slope_error(p, p.model, p.x.dtype, 1e-3)
+    if len(error) == 0:
+        return None, "every gradient is zero"
+    middle = float(error.median())
+    return middle < 0.1, f"median relative difference {middle:.2g} along the gradient"
+
+
+def _slope_error(p: _Patient, model: nn.Module, dtype: torch.dtype, h: float) -> Tensor:
+    """Relative error of the gradient's norm as the slope along it, where it is not zero."""
+    assert p.gradient is not None
+    grad, x = p.gradient[:16].to(dtype), p.x[:16].to(dtype)
+    claimed = norm(grad, "L2")
+    along = grad / per_example(claimed.clamp_min(1e-30), grad)
+    with torch.no_grad():
+        rise = (p.margin(x + h * along, model) - p.margin(x - h * along, model)) / (2 * h)
+    return ((rise - claimed).abs() / claimed.clamp_min(1e-12))[claimed > 0]
+
+
+def _zero_radius(p: _Patient) -> Answer:
+    result = p.fallen(p.pgd(p.ball.at(0.0), steps=2))
+    clean, robust = result.clean_accuracy, result.robust_accuracy
+    return abs(clean - robust) <= 1e-9, f"{clean:.1%} clean, {robust:.1%} at radius zero"
+
+
+def _more_steps(p: _Patient) -> Answer:
+    short, long = p.accuracy(p.pgd()), p.accuracy(p.pgd(steps=4 * p.steps))
+    return _compare((f"{p.steps} steps", short), (f"{4 * p.steps} steps", long), p.slack)
+
+
+def _larger_radius(p: _Patient) -> Answer:
+    small, large = p.accuracy(p.pgd()), p.accuracy(p.pgd(p.ball.at(2 * p.ball.eps)))
+    names = f"eps {p.ball.eps:.4g}", f"eps {2 * p.ball.eps:.4g}"
+    return _compare((names[0], small), (names[1], large), p.slack)
+
+
+def _unbounded(p: _Patient) -> Answer:
+    apart = float(p.domain.distances(p.x, p.x.flip(0))[p.ball.norm].amax())
+    radius = max(4 * p.ball.eps, 2 * apart, 1e-6)
+    left = p.accuracy(p.pgd(p.ball.at(radius), steps=2 * p.steps))
+    return left <= p.slack, f"{left:.1%} still stand at {p.ball.norm} {radius:.3g}"
+
+
+def _black_box(p: _Patient) -> Answer:
+    blind = p.accuracy(Square(p.ball, steps=p.queries, domain=p.domain))
+    return _compare((f"Square ({p.queries} queries)", blind), ("white box", p.white_box()), p.slack)
+
+
+def _transfer(p: _Patient) -> Answer:
+    if p.surrogate is None:
+        return None, "no surrogate model was given"
+    moved = p.accuracy(Transfer(p.pgd(), domain=p.domain).using(surrogate=p.surrogate))
+    return _compare(("transfer", moved), ("white box", p.white_box()), p.slack)
+
+
+@dataclass(frozen=True)
+class _Question:
+    name: str
+    why: str
+    ask: Callable[[_Patient], Answer]
+    needs_gradient: bool = True
+
+    def put(self, patient: _Patient) -> Check:
+        """Ask, unless there is no gradient where one is needed."""
+        if self.needs_gradient and patient.gradient is None:
+            return Check(self.name, None, "there is no gradient to follow", self.why)
+        passed, detail = self.ask(patient)
+        return Check(self.name, passed, detail, self.why)
+
+
+_QUESTIONS = (
+    _Question(
+        "randomness is under control",
+        "Noise outside the package's streams cannot be repeated, averaged over or reported on.",
+        _randomness,
+        needs_gradient=False,
+    ),
+    _Question(
+        "gradients reach the input",
+        "A severed or zero gradient gives an attack nothing to follow.",
+        _reaches,
+        needs_gradient=False,
+    ),
+    _Question(
+        "autograd agrees with finite differences",
+        "A backward pass that differs from the function misleads every gradient attack.",
+        _finite_differences,
+    ),
+    _Question(
+        "radius zero gives clean accuracy",
+        "An attack must not be credited with what it did not do.",
+        _zero_radius,
+    ),
+    _Question(
+        "more steps are not worse",
+        "An attack that loses by trying longer is lost in noise or on a plateau.",
+        _more_steps,
+    ),
+    _Question(
+        "a larger radius is not worse",
+        "Every perturbation of a ball lies in the larger ball too.",
+        _larger_radius,
+    ),
+    _Question(
+        "an unbounded radius reaches everything",
+        "With no limit any input can become one of another class: what stands is the attack's failure.",
+        _unbounded,
+    ),
+    _Question(
+        "black box is not better than white box",
+        "Who sees gradients sees more than who only asks: if asking wins, the gradients are masked.",
+        _black_box,
+        needs_gradient=False,
+    ),
+    _Question(
+        "transfer is not better than white box",
+        "Examples made on another model must not beat those made on this one.",
+        _transfer,
+        needs_gradient=False,
+    ),
+)
