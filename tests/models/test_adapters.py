@@ -136,6 +136,13 @@ def test_codes_are_shifted_and_scaled_both_ways():
     torch.testing.assert_close(model(x), x)
 
 
+def test_flat_codes_are_scaled_per_coordinate():
+    x = torch.tensor([[0.2, 0.6]])
+    model = AutoencoderAdapter(Theirs(STOCHASTIC["pair"]), shift=[0.1, 0.1], factor=[2.0, 4.0])
+    torch.testing.assert_close(model.encode(x).mean, torch.tensor([[0.0, 0.8]]))
+    torch.testing.assert_close(model(x), x)
+
+
 def test_logits_pass_a_sigmoid_and_overshoot_is_clamped():
     x = images()
     logits = AutoencoderAdapter(Theirs(lambda m, v: m), logits=True)

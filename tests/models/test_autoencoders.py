@@ -226,6 +226,8 @@ def test_the_reconstruction_loss_is_taken_at_the_mean():
     x = images()
     direct = reconstruction_loss(model.decode_logits(model.encode(x).mean), x)
     assert torch.equal(model.reconstruction_loss(x), direct)
+    deterministic = AE(**SMALL)
+    assert torch.equal(deterministic.negative_elbo(x), deterministic.reconstruction_loss(x))
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "conv"])
@@ -241,6 +243,35 @@ def test_other_precisions_and_layouts(architecture, dtype):
         found = other(x.to(dtype, memory_format=torch.channels_last))
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "conv"])
+@pytest.mark.parametrize("probes", [1, None])
+def test_losses_under_autocast_stay_near_those_in_float32(architecture, probes):
+    settings = {"contractive_deviation": 0.1, "probes": probes, "input_noise": 0.2, "denoise": True}
+    model = CVAE(architecture=architecture, **SMALL, **settings)
+    x, seeds = images(), random.seeds(0, 4)
+    with random.streams(seeds):
+        exact = model.losses(x)
+    with random.streams(seeds), torch.autocast("cpu", torch.bfloat16):
+        rough = model.losses(x)
+    rough["loss"].mean().backward()
+    for name, value in exact.items():
+        torch.testing.assert_close(rough[name].float(), value, rtol=0.1, atol=0.05)
+
+
+def test_a_few_steps_of_its_losses_improve_the_bound():
+    model, x = VAE(**SMALL), images(n=32).round()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    bounds = []
+    for step in range(60):
+        with random.streams(random.seeds(step, 32)):
+            terms = model.losses(x)
+        bounds.append(terms["loss"].mean().detach())
+        optimizer.zero_grad()
+        terms["loss"].mean().backward()
+        optimizer.step()
+    assert float(bounds[-1]) < float(bounds[0]) - 2
 
 
 def test_copies_are_independent_and_weights_travel_by_state_dict():

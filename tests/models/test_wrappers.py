@@ -41,6 +41,16 @@ def test_normalisation_moves_with_the_model_and_has_no_parameters():
     assert all(name.startswith("model.") for name in names)
 
 
+def test_normalisation_refuses_other_channels_instead_of_broadcasting():
+    coloured = Normalized(nn.Flatten(), (0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
+    with pytest.raises(UserError, match=r"3 channels .* \(4, 1, 4, 4\)"):
+        coloured(images())
+    with pytest.raises(UserError, match=r"\(4, 16\)"):
+        Normalized(nn.Identity(), (0.1,), (1.0,))(images().flatten(1))
+    vectors = Normalized(nn.Identity(), (0.25, 0.5), (0.5, 0.5), dims=1)
+    assert vectors(torch.tensor([[0.75, 0.75]])).tolist() == [[1.0, 0.5]]
+
+
 def test_logarithms_of_probabilities_are_logits_up_to_a_constant():
     model, x = net().double(), images().double().requires_grad_()
     wrapped = FromProbabilities(nn.Sequential(model, nn.Softmax(1)))

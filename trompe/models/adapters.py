@@ -114,8 +114,8 @@ class AutoencoderAdapter(nn.Module):
             None if isinstance(posterior, PointMass) else posterior.stddev,
         )
         if self.moves_codes:
-            mean = (mean - self.shift.to(mean)) * self.factor.to(mean)
-            stddev = None if stddev is None else stddev * self.factor.to(mean).abs()
+            mean = (mean - _beside(self.shift, mean)) * _beside(self.factor, mean)
+            stddev = None if stddev is None else stddev * _beside(self.factor, mean).abs()
         elif mean.dtype == x.dtype:
             return posterior
         return (
@@ -128,7 +128,7 @@ class AutoencoderAdapter(nn.Module):
         """The decoded image, in [0, 1] where the decoder keeps its range or `clamp` is on."""
         inside = self._cast(z)
         if self.moves_codes:
-            inside = inside / self.factor.to(inside) + self.shift.to(inside)
+            inside = inside / _beside(self.factor, inside) + _beside(self.shift, inside)
         x = _image(getattr(self.module, self.calls[1])(inside)).to(z.dtype)
         if self.logits:
             x = x.sigmoid()
@@ -157,9 +157,12 @@ class AutoencoderAdapter(nn.Module):
 
 
 def _per_channel(value: float | Sequence[float]) -> Tensor:
-    if isinstance(value, (int, float)):
-        return torch.tensor(float(value))
-    return torch.tensor([float(v) for v in value]).view(1, -1, 1, 1)
+    return torch.tensor([float(v) for v in (value if isinstance(value, Sequence) else [value])])
+
+
+def _beside(values: Tensor, codes: Tensor) -> Tensor:
+    """One value per channel `(C,)`, or one `(1,)`, in the dtype and the dimensions of `(B, C, *)`."""
+    return values.to(codes.dtype).view(-1, *(1,) * (codes.ndim - 2))
 
 
 def _field(output: Any, name: str) -> Any:

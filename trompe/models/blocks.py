@@ -84,9 +84,10 @@ class Normalize(nn.Module):
 
     Args:
         mean, std: one number per channel, or one for all; in the units of the input.
+        dims: of one example; 3 for images, 1 for vectors.
 
     Raises:
-        UserError: a standard deviation that is not positive.
+        UserError: a standard deviation that is not positive; a batch of other channels or dimensions.
 
     >>> Normalize((0.5,), (0.25,))(torch.ones(1, 1, 2, 2)).flatten().tolist()
     [2.0, 2.0, 2.0, 2.0]
@@ -99,6 +100,7 @@ class Normalize(nn.Module):
         super().__init__()
         if not all(s > 0 for s in std):
             raise UserError(f"std must be positive in every channel, got {tuple(std)}")
+        self.dims = dims
         trailing = (1,) * (dims - 1)
         self.register_buffer(
             "mean", torch.tensor(tuple(mean), dtype=torch.float32).view(-1, *trailing)
@@ -109,6 +111,12 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise a batch `(B, C, H, W)`."""
+        channels = max(len(self.mean), len(self.std))
+        if x.ndim != self.dims + 1 or channels not in (1, x.shape[1]):
+            raise UserError(
+                f"normalisation of {channels} channels and {self.dims} dimensions per example "
+                f"cannot take a batch of shape {tuple(x.shape)}"
+            )
         return (x - self.mean) / self.std
 
 

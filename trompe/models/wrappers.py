@@ -21,15 +21,18 @@ class Normalized(nn.Module):
     Args:
         model: takes normalised images.
         mean, std: per channel, in the units of [0, 1] images; kept as buffers.
+        dims: of one example; 3 for images, 1 for vectors.
 
     >>> model = Normalized(nn.Flatten(), mean=(0.5,), std=(0.5,))
     >>> model(torch.ones(1, 1, 1, 2)).tolist()
     [[1.0, 1.0]]
     """
 
-    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, model: nn.Module, mean: Sequence[float], std: Sequence[float], *, dims: int = 3
+    ) -> None:
         super().__init__()
-        self.normalize = Normalize(mean, std).train(model.training)
+        self.normalize = Normalize(mean, std, dims).train(model.training)
         self.model = model
         self.training = model.training
 
