@@ -24,7 +24,7 @@ from trompe.reports.document import (
 from trompe.reports.files import Written, read, write
 from trompe.reports.images import magnified
 from trompe.reports.page import html
-from trompe.reports.tables import markdown, markdown_table, pivot, records_table
+from trompe.reports.tables import markdown, markdown_table, metric, pivot, records_table
 from trompe.reports.wording import measured
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "markdown",
     "markdown_table",
     "measured",
+    "metric",
     "now",
     "pivot",
     "read",

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Axis", "Frame", "axis", "fit", "ticks"]
+__all__ = ["Axis", "Frame", "axis", "fit", "label", "ticks"]
+
+MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,27 @@ def _step(span: float, about: int) -> float:
     return next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
 
 
+def _decimals(step: float) -> int:
+    """How many decimals tell one tick from the next."""
+    return next((d for d in range(15) if abs(round(step, d) - step) < 1e-6 * step), 15)
+
+
+def label(axis: Axis, tick: float, *, percent: bool = False) -> str:
+    """A tick in words, with as many decimals as tell it from its neighbours.
+
+    Example:
+        >>> [label(axis([0.0, 0.1], 0, 300), tick) for tick in (0.0, 0.02, 0.1)]
+        ['0', '0.02', '0.1']
+    """
+    if axis.log or len(axis.ticks) < 2:
+        return f"{tick:g}".replace("-", MINUS, 1) if tick < 0 else f"{tick:g}"
+    scale = 100 if percent else 1
+    decimals = _decimals(scale * (axis.ticks[1] - axis.ticks[0]))
+    text = f"{scale * tick:.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text.replace("-", MINUS) + ("%" if percent else "")
+
+
 def ticks(low: float, high: float, about: int = 5) -> tuple[float, ...]:
     """Round values between two ends.
 
@@ -58,7 +81,7 @@ def ticks(low: float, high: float, about: int = 5) -> tuple[float, ...]:
     step = _step(high - low, about)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    return tuple(float(f"{step * i:.10g}") for i in range(first, last + 1))
+    return tuple(round(step * i, _decimals(step)) for i in range(first, last + 1))
 
 
 def _decades(low: float, high: float, room: int) -> tuple[float, ...]:

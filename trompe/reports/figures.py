@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from textwrap import wrap
 
-from trompe.reports.axes import Axis, Frame, axis, fit
+from trompe.reports.axes import Axis, Frame, axis, fit, label
 from trompe.reports.document import Curve, Forest, Metric, Series
 from trompe.reports.wording import measured, number, percent
 
@@ -70,10 +70,10 @@ def swatch(index: int) -> str:
     )
 
 
-def _open(width: float, height: float, kind: str, label: str) -> str:
+def _open(width: float, height: float, kind: str, words: str) -> str:
     return (
         f'<svg class="{kind}" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}" role="img" aria-label="{_words(label)}" '
+        f'height="{height:.0f}" role="img" aria-label="{_words(words)}" '
         'font-size="12" fill="currentColor" xmlns="http://www.w3.org/2000/svg">'
     )
 
@@ -140,13 +140,13 @@ def _grid(frame: Frame, figure: Curve | Forest) -> str:
     x, y, parts = frame.x, frame.y, []
     for tick in y.ticks if isinstance(figure, Curve) else ():
         parts.append(f'<path class="rule" d="M{x.start:.1f} {y.at(tick):.1f}H{x.end:.1f}"/>')
-        say = percent(tick, 0) if figure.percent else number(tick)
+        say = label(y, tick, percent=figure.percent)
         parts.append(_text(x.start - 8, y.at(tick) + 4, say, "tick", "end"))
     for tick in x.ticks:
         kind = "rule faint" if isinstance(figure, Curve) else "rule"
         parts.append(f'<path class="{kind}" d="M{x.at(tick):.1f} {y.end:.1f}V{y.start:.1f}"/>')
         rate = isinstance(figure, Forest) and figure.percent
-        say = percent(tick, 0) if rate else number(tick)
+        say = label(x, tick, percent=rate)
         parts.append(_text(x.at(tick), y.start + 18, say, "tick", "middle"))
     parts.append(f'<path class="axis" d="M{x.start:.1f} {y.start:.1f}H{x.end:.1f}"/>')
     middle = (x.start + x.end) / 2
@@ -168,8 +168,8 @@ def _spread(labels: Sequence[_Label], top: float, bottom: float) -> list[float]:
     heights = [len(label.lines) * LINE_HEIGHT + 5 for label in labels]
     middles: list[float] = []
     floor = top
-    for label, height in zip(labels, heights, strict=True):
-        middles.append(max(label.end[1], floor + height / 2))
+    for item, height in zip(labels, heights, strict=True):
+        middles.append(max(item.end[1], floor + height / 2))
         floor = middles[-1] + height / 2
     ceiling = bottom
     for i in reversed(range(len(labels))):
@@ -188,17 +188,15 @@ def _labels(figure: Curve, frame: Frame, width: int) -> str:
     found.sort(key=lambda label: label.end[1])
     parts = []
     left = frame.x.end + 26
-    for label, middle in zip(
-        found, _spread(found, frame.y.end - 6, frame.y.start + 6), strict=True
-    ):
-        colour = _colour(label.index)
-        x, y = label.end
+    for item, middle in zip(found, _spread(found, frame.y.end - 6, frame.y.start + 6), strict=True):
+        colour = _colour(item.index)
+        x, y = item.end
         parts.append(
             f'<path d="M{x + 6:.1f} {y:.1f}L{left - 5:.1f} {middle:.1f}" fill="none" '
             f'stroke="{colour}" stroke-width="1" stroke-opacity=".55"/>'
         )
-        first = middle - (len(label.lines) - 1) * LINE_HEIGHT / 2 + 4
-        for line, text in enumerate(label.lines):
+        first = middle - (len(item.lines) - 1) * LINE_HEIGHT / 2 + 4
+        for line, text in enumerate(item.lines):
             parts.append(
                 f'<text x="{left:.1f}" y="{first + line * LINE_HEIGHT:.1f}" class="series" '
                 f'fill="{colour}">{_words(text)}</text>'
@@ -294,9 +292,9 @@ def _forest(figure: Forest, wide: bool) -> str:
     x = axis(list(limits), left, width - 24, tight=figure.percent)
     frame = Frame(x, axis([0.0, 1.0], bottom, 6))
     names = "; ".join(name for name, _ in figure.rows)
-    label = f"{figure.caption}. {' against '.join(figure.groups)}: {names}"
+    words = f"{figure.caption}. {' against '.join(figure.groups)}: {names}"
     height = bottom + (48 if figure.x_label else 28)
-    parts = [_open(width, height, "wide" if wide else "narrow", label), _grid(frame, figure)]
+    parts = [_open(width, height, "wide" if wide else "narrow", words), _grid(frame, figure)]
     for row, (_, metrics) in enumerate(figure.rows):
         middle = 14 + step * (row + (0.5 if wide else 0.74))
         parts.append(_names(lines[row], left, middle, wide))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
+from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,19 @@ from trompe.reports.wording import amount, cell, value
 
 if TYPE_CHECKING:
     from jinja2 import Template
-    from markupsafe import Markup
-
 __all__ = ["html"]
 
 _NUMERIC = re.compile(r"^[\s(\[<>≤≥±+\-−–]*\d[\d.,%]*(\s?[eE×]?[-+−\d.,%()\[\]– ]|±)*$")
 SHORT, LONG = 24, 36
+
+
+class Html(str):
+    """Text that is HTML already, so that the template does not escape it again."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return str(self)
 
 
 def html(report: Report) -> str:
@@ -71,43 +79,33 @@ def _template() -> Template:
 
 
 @cache
-def _style() -> Markup:
-    from markupsafe import Markup
-
+def _style() -> Html:
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    return Markup(style)  # noqa: S704 - our own file
+    return Html(style)
 
 
-def _draw(block: Curve | Forest) -> Markup:
-    from markupsafe import Markup
-
+def _draw(block: Curve | Forest) -> Html:
     drawing = figures.curve(block) if isinstance(block, Curve) else figures.forest(block)
-    return Markup(drawing)  # noqa: S704 - figures escapes every word it is given
+    return Html(drawing)
 
 
-def _swatch(index: int) -> Markup:
-    from markupsafe import Markup
-
-    return Markup(figures.swatch(index))  # noqa: S704 - made of numbers alone
+def _swatch(index: int) -> Html:
+    return Html(figures.swatch(index))
 
 
-def _inline(text: str) -> Markup:
+def _inline(text: str) -> Html:
     """Escaped text in which words between backticks are code; ``n = 360`` stays on one line."""
-    from markupsafe import Markup, escape
-
     text = text.replace("n = ", "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
-    parts = str(escape(text)).split("`")
+    parts = escape(text).split("`")
     if len(parts) % 2 == 0:
-        return escape(text)
+        return Html(escape(text))
     marked = [f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)]
-    return Markup("".join(marked))  # noqa: S704 - escaped above
+    return Html("".join(marked))
 
 
-def _prose(text: str) -> Markup:
-    from markupsafe import Markup
-
+def _prose(text: str) -> Html:
     paragraphs = [part for part in re.split(r"\n\s*\n", text.strip()) if part]
-    return Markup("").join(Markup("<p>{}</p>").format(_inline(part)) for part in paragraphs)
+    return Html("".join(f"<p>{_inline(part)}</p>" for part in paragraphs))
 
 
 def _moment(created: str) -> str:
@@ -135,15 +133,13 @@ def _numbers(column: Sequence[Cell]) -> bool:
     )
 
 
-def _kind(cell: Cell, numeric: bool) -> Markup:
-    from markupsafe import Markup
-
+def _kind(cell: Cell, numeric: bool) -> Html:
     if numeric:
-        return Markup(' class="num"')
+        return Html(' class="num"')
     size = len(cell) if isinstance(cell, str) else 0
     if size > LONG:
-        return Markup(' class="words"')
-    return Markup(' class="short"') if size <= SHORT else Markup("")
+        return Html(' class="words"')
+    return Html(' class="short"') if size <= SHORT else Html("")
 
 
 def _aspect(grid: Grid) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 from trompe.reports.document import (
     Cell,
@@ -29,6 +30,7 @@ __all__ = [
     "doctor_summary",
     "markdown",
     "markdown_table",
+    "metric",
     "metrics_table",
     "pivot",
     "records_table",
@@ -91,13 +93,32 @@ def doctor_summary(checks: Sequence[Check]) -> str:
 # ---------------------------------------------------------------------------- records
 
 
+def metric(record: Record, name: str = "", better: Literal["", "higher", "lower"] = "") -> Metric:
+    """A record as a report's metric; a value with a Wilson interval is a rate.
+
+    Args:
+        record: the record; a value that is missing becomes "not measured".
+        name: the metric's name in the report; by default made of metric, subject, attack and budget.
+        better: ``"higher"`` or ``"lower"`` where a change has a direction.
+    """
+    budget = f"{record.norm} eps {number(record.eps)}" if record.eps is not None else ""
+    parts = (record.metric, record.subject, record.attack, budget)
+    return Metric(
+        name or ", ".join(part for part in parts if part),
+        math.nan if record.value is None else record.value,
+        record.low,
+        record.high,
+        record.n,
+        "rate" if record.interval.startswith("Wilson") else "",
+        better,
+        record.interval,
+        record.threat,
+    )
+
+
 def _cell(record: Record) -> str:
     """A record's value with its interval, as far as it has one."""
-    rate = record.low is not None and record.low >= 0 and (record.high or 0) <= 1
-    unit = "rate" if rate and record.interval.startswith("Wilson") else ""
-    return measured(
-        Metric(record.metric, record.value, record.low, record.high, unit=unit),
-    )
+    return measured(replace(metric(record), n=None, interval=""))
 
 
 def records_table(records: Iterable[Record], caption: str = "") -> Table:

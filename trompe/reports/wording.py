@@ -33,7 +33,7 @@ def number(x: float, digits: int = 3) -> str:
         return "not measured"
     if math.isinf(x):
         return "infinite" if x > 0 else f"{MINUS}infinite"
-    text = f"{x:.0f}" if 1000 <= abs(x) < 1e7 else f"{x:.{digits}g}"
+    text = f"{x:.0f}" if 1000 <= abs(x) < 1e7 else f"{x:.{digits}g}".replace("e-0", "e-")
     return text.replace("-", MINUS, 1) if text.startswith("-") else text
 
 
