@@ -61,7 +61,7 @@ def test_a_function_that_wants_the_split_gets_it(module):
         ("bright", "divide by 255"),
         ("builtin", "returned dict"),
         ("NUMBER", "has no function 'NUMBER'"),
-        ("missing", "has no 'missing'"),
+        ("missing", "has no function 'missing'"),
     ],
 )
 def test_slips_in_the_users_function_are_one_sentence(module, function, message):

@@ -4,12 +4,13 @@ import difflib
 from pathlib import Path
 
 from trompe.core.errors import UserError
+from trompe.core.user_code import is_spec
 from trompe.data import published
 from trompe.data.archives import load_npz
 from trompe.data.dataset import Dataset
 from trompe.data.digits import digits
 from trompe.data.folders import load_folder
-from trompe.data.functions import is_function, load_function
+from trompe.data.functions import load_function
 from trompe.data.published import SETS, load_published
 
 __all__ = ["SPLITS", "load", "names"]
@@ -52,7 +53,7 @@ def load(spec: str | Path, split: str = "test", root: Path | str | None = None) 
         return load_npz(path, split)
     if path.exists():
         raise UserError(f"do not know how to read {path}; give {OWN}")
-    if is_function(text):
+    if is_spec(text):
         return load_function(text, split)
     raise UserError(_unknown(text))
 
