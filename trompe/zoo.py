@@ -292,18 +292,18 @@ def _for(data: str, shape: tuple[int, ...]) -> Iterator[Recipe]:
     """The recipes of a set of 28 x 28 images."""
     mlp = ClassifierConfig("mlp", shape, hidden=(128,))
     lenet = ClassifierConfig("lenet5", shape, hidden=(120, 84), channels=(6, 16))
-    conv4 = ClassifierConfig("conv4", shape, channels=(32, 32, 64, 64))
+    conv4 = ClassifierConfig("conv4", shape, channels=(16, 16, 32, 32))
     resnet = ClassifierConfig("resnet", shape, channels=(16, 32, 64))
     conv = AutoencoderConfig(shape, latent=128, architecture="conv")
     point = replace(conv, stochastic=False)
     yield Recipe(f"{data}-mlp", mlp, data, epochs=6)
     yield Recipe(f"{data}-lenet", lenet, data, epochs=6)
-    yield Recipe(f"{data}-conv4", conv4, data, epochs=3)
-    yield Recipe(f"{data}-resnet", resnet, data, epochs=3)
-    yield Recipe(f"{data}-vae", AutoencoderConfig(shape, latent=20, hidden=(400,)), data, epochs=15)
-    yield Recipe(f"{data}-vae-conv", conv, data, epochs=5)
-    yield Recipe(f"{data}-ae-conv", point, data, epochs=4)
-    yield Recipe(f"{data}-dae-conv", replace(point, input_noise=0.4, denoise=True), data, epochs=4)
+    yield Recipe(f"{data}-conv4", conv4, data, epochs=4, batch=64)
+    yield Recipe(f"{data}-resnet", resnet, data, epochs=2)
+    yield Recipe(f"{data}-vae", AutoencoderConfig(shape, latent=20, hidden=(400,)), data, epochs=8)
+    yield Recipe(f"{data}-vae-conv", conv, data, epochs=3)
+    yield Recipe(f"{data}-ae-conv", point, data, epochs=3)
+    yield Recipe(f"{data}-dae-conv", replace(point, input_noise=0.4, denoise=True), data, epochs=3)
 
 
 def _digits() -> Iterator[Recipe]:

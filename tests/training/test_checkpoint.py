@@ -1,5 +1,6 @@
 """Checkpoints: what goes in comes out, and nothing half-written is ever seen."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,18 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
 
     def fail(file: Path) -> None:
         file.write_text("half")
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"cannot write .*a.json: No space left on device"):
         checkpoint.replace(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        checkpoint.save(tmp_path / "file" / "a.safetensors", {"w": torch.ones(1)})
 
 
 def test_half_a_file_is_told_in_one_sentence(tmp_path: Path) -> None:

@@ -91,6 +91,19 @@ def test_the_schedule_multiplies_the_rate() -> None:
     assert rates[-1] == pytest.approx(1e-5)
 
 
+def test_a_step_can_be_trained_again() -> None:
+    step = classifier(lr=0.1)
+    quick(step)
+    assert step.optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_an_accelerator_that_is_not_there_is_told() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match="cannot train on 1 x 'cuda' here"):
+        quick(classifier(), accelerator="cuda")
+
+
 class Noises:
     """A step that remembers the noise it met, for each example."""
 

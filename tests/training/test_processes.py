@@ -95,6 +95,14 @@ def test_two_processes_train_what_one_does(
         torch.testing.assert_close(weights[key], value, atol=2e-4, rtol=1e-3)
 
 
+def test_a_slip_in_several_processes_is_told_as_in_one(script: Path, tmp_path: Path) -> None:
+    process = start(script, "-", tmp_path / "out", 3, "go")
+    _, errors = process.communicate(timeout=200)
+    assert errors.splitlines()[-1].endswith(
+        "UserError: a batch of 16 cannot be shared equally by 3 processes; choose a multiple of 3"
+    )
+
+
 def test_ctrl_c_stops_several_processes_at_the_same_step(
     script: Path, tmp_path: Path, uninterrupted: dict[str, torch.Tensor]
 ) -> None:

@@ -5,6 +5,7 @@ gather. Because batch `number` is a pure function of (seed, number), a training 
 without replaying what came before, and several processes agree on who takes which rows.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, Self
 
@@ -69,9 +70,10 @@ class Batches:
         return (self.at(number) for number in range(len(self)))
 
     def to(self, device: torch.device) -> Self:
-        """Move the whole set to a device."""
-        self.x, self.y = self.x.to(device), self.y.to(device)
-        return self
+        """The same batches, of the whole set moved to a device."""
+        moved = copy.copy(self)
+        moved.x, moved.y = self.x.to(device), self.y.to(device)
+        return moved
 
     def order(self, epoch: int) -> Tensor:
         """The permutation of an epoch, `(N,)`; a pure function of (seed, epoch)."""

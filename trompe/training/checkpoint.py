@@ -7,6 +7,7 @@ is JSON in the header of the same file. So one rename commits both, and nothing 
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,25 +70,40 @@ def unflatten(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, force it to the disk, and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Let `write` fill a temporary file beside `path`, force it to the disk, and rename it.
+
+    Raises:
+        UserError: if the file cannot be written; what was there before is still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
     """Write tensors and a header of strings as one safetensors file, atomically."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     # contiguous copies: safetensors refuses tensors that share memory, as tied weights do
     apart = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
-    replace(path, lambda temporary: save_file(apart, temporary, metadata=dict(header)))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(apart, temporary, metadata=dict(header))
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
+
+    replace(path, write)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

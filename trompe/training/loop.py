@@ -118,12 +118,14 @@ def train(
                 scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="trompe-"))
                 plan = replace(plan, directory=Path(scratch), log=False)
             stack.enter_context(postponed_interrupt())
-        history, interrupted = fabric.launch(Work(step, numbered, plan))
+        outcome = fabric.launch(Work(step, numbered, plan))
+        if "slip" in outcome:
+            raise UserError(outcome["slip"])
         if spawns:
             _adopt(step, plan)
-    if interrupted:
+    if outcome["interrupted"]:
         raise KeyboardInterrupt
-    return History(**history)
+    return History(**outcome["history"])
 
 
 def _count(steps: int | None, epochs: float | None, batches: Source) -> int:
@@ -157,19 +159,28 @@ def _check(plan: Plan, precision: str, devices: int) -> None:
 def _fabric(accelerator: str, devices: int, precision: str) -> tuple[Any, bool]:
     """Fabric, and whether it will start processes of its own."""
     from lightning_fabric import Fabric
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     launched = "TORCHELASTIC_RUN_ID" in os.environ
     several = devices > 1
     strategy = ("ddp" if launched else "ddp_spawn") if several else "auto"
     options: dict[str, Any] = {"precision": precision, "strategy": strategy}
-    return Fabric(accelerator=accelerator, devices=devices, **options), several and not launched
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=devices, **options)
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        raise UserError(f"cannot train on {devices} x {accelerator!r} here: {error}") from None
+    return fabric, several and not launched
 
 
 def _adopt(step: Step, plan: Plan) -> None:
     """Take over what other processes trained."""
     assert plan.directory is not None
     state = checkpoint.load(plan.directory / CHECKPOINT)
+    rates = [[g["lr"] for g in o.param_groups] for o in step.optimizers().values()]
     step.load_state_dict(state["step"])
+    for optimizer, peak in zip(step.optimizers().values(), rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, peak, strict=True):
+            group["lr"] = rate
     if state["averages"] is not None and state["number"] == plan.steps:
         averages = Averages(step.modules(), plan.ema or 0.0)
         averages.restore(state["averages"])

@@ -76,9 +76,7 @@ class Monitor:
             if self._writer is not None:
                 self._writer.add_scalar(f"train/{name}", value, number)
             if not math.isfinite(value):
-                raise UserError(
-                    f"{name} became {value} by step {number}; lower the learning rate"
-                )
+                raise UserError(f"{name} became {value} by step {number}; lower the learning rate")
         self.latest = self.values.get("loss", [math.nan])[-1]
 
     def state(self) -> dict[str, Any]:

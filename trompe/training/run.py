@@ -46,10 +46,13 @@ class Work:
     def __init__(self, step: Step, batches: Source, plan: Plan) -> None:
         self.step, self.batches, self.plan = step, batches, plan
 
-    def __call__(self, fabric: Any) -> tuple[dict[str, Any], bool]:
-        """The history, as plain values, and whether the training was interrupted."""
-        history, interrupted = Run(fabric, self.step, self.batches, self.plan).go()
-        return vars(history), interrupted
+    def __call__(self, fabric: Any) -> dict[str, Any]:
+        """The outcome, in plain values: a history, whether it was interrupted, a user's slip."""
+        try:
+            history, interrupted = Run(fabric, self.step, self.batches, self.plan).go()
+        except UserError as slip:
+            return {"slip": str(slip)}
+        return {"history": vars(history), "interrupted": interrupted}
 
 
 class Run:
@@ -142,6 +145,8 @@ class Run:
             shown = self.plan.progress and self.fabric.is_global_zero
             progress = stack.enter_context(bar(self.plan.title, self.plan.steps, shown))
             interrupted = self._loop(caught, progress)
+        if getattr(self.step, "schedule", None) is not None:
+            self._set_rates(1.0)
         if not interrupted and self.averages is not None:
             self.averages.apply()
         return self.history(), interrupted
@@ -170,7 +175,8 @@ class Run:
         fabric, number = self.fabric, self.number
         batch = self.batches.at(number, fabric.global_rank, fabric.world_size)
         batch = fabric.strategy.precision.convert_input(fabric.to_device(batch))
-        self._set_rates(number / max(self.plan.steps - 1, 1))
+        if (schedule := getattr(self.step, "schedule", None)) is not None:
+            self._set_rates(schedule(number / max(self.plan.steps - 1, 1)))
         # for modules that draw from the global generator: a state that resuming can find again
         torch.manual_seed(hash((self.plan.seed, number, fabric.global_rank)) % 2**63)
         noise = seeds(self.plan.seed, _index(batch, fabric.global_rank, fabric.world_size))
@@ -178,11 +184,7 @@ class Run:
         with streams(noise, draw), fabric.autocast():
             self.monitor.add(self.step(*batch))
 
-    def _set_rates(self, progress: float) -> None:
-        schedule = getattr(self.step, "schedule", None)
-        if schedule is None:
-            return
-        factor = schedule(progress)
+    def _set_rates(self, factor: float) -> None:
         for optimizer, rates in zip(self.optimizers.values(), self.rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
@@ -194,9 +196,11 @@ class Run:
         if self.fabric.world_size > 1:
             for optimizer in self.optimizers.values():
                 hooks.append(optimizer.register_step_pre_hook(self._average))
-        yield
-        for hook in hooks:
-            hook.remove()
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def _average(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         gradients = [

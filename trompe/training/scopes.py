@@ -50,10 +50,11 @@ def compiled(modules: Iterable[nn.Module], how: bool | str) -> Iterator[None]:
     Children too, because an autoencoder's `encode` and `decode` bypass its own forward pass.
     """
     parts = [part for module in modules for part in (module, *module.children())] if how else []
+    before = [part._compiled_call_impl for part in parts]
     for part in parts:
         part.compile(backend=how if isinstance(how, str) else "inductor")
     try:
         yield
     finally:
-        for part in parts:
-            part._compiled_call_impl = None
+        for part, call in zip(parts, before, strict=True):
+            part._compiled_call_impl = call
