@@ -21,8 +21,11 @@ from trompe.core.protocols import PointMass
 __all__ = [
     "Cost",
     "Execution",
+    "device_of",
     "execution",
     "flushed_denormals",
+    "has_convolutions",
+    "has_fast_bf16",
     "metered",
     "policy",
     "predict",
@@ -158,6 +161,7 @@ def working_copy(model: nn.Module) -> nn.Module:
     return made
 
 
+@torch.inference_mode(False)  # what is copied in inference mode could not be differentiated
 def _copy(model: nn.Module, lower: bool, compiled: bool) -> nn.Module:
     try:
         made = copy.deepcopy(model).requires_grad_(False)
@@ -236,3 +240,19 @@ def flushed_denormals() -> Iterator[None]:
     finally:
         if not before:
             torch.set_flush_denormal(False)
+
+
+def has_fast_bf16(device: str) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_capability()[0] >= 8
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return capabilities.startswith("AVX512") and bool(probe())
+
+
+def device_of(model: nn.Module, otherwise: Tensor) -> torch.device:
+    """Where a model lives: its first parameter's or buffer's device, else that of a tensor."""
+    for values in (*model.parameters(), *model.buffers()):
+        return values.device
+    return otherwise.device

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trompe.attacks.base import Attack
 from trompe.core import random
 from trompe.core.errors import UserError
-from trompe.core.execution import metered
+from trompe.core.execution import device_of, metered
 from trompe.core.geometry import Ball, norm, per_example
 from trompe.core.protocols import Domain
 from trompe.data import Dataset
@@ -206,7 +206,7 @@ class _Run:
         """The cases of one batch, and what its stages cost."""
         domain = next(iter(self.suite.values())).domain
         domain.validate(x)
-        device = next((p.device for p in self.model.parameters()), x.device)
+        device = device_of(self.model, x)
         x, y = x.to(device), y.to(device)
         seeds = random.seeds(self.seed, index).to(device)
         self.kind = self.kind or nature(self.model, x[:8], seeds[:8])

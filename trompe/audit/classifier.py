@@ -1,0 +1,314 @@
+"""The classifier's part of an audit: robust accuracy against radius, clean and defended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from trompe.attacks import APGD, APGDT, PGD, Square
+from trompe.attacks.base import Attack
+from trompe.audit.part import Part, Progress, Store, severity
+from trompe.core import random
+from trompe.core.execution import device_of, execution
+from trompe.core.geometry import Ball, Norm
+from trompe.data import Dataset
+from trompe.evaluation.checks import Check as Checked
+from trompe.evaluation.checks import Diagnosis, doctor
+from trompe.evaluation.evaluate import Result, Stage, evaluate
+from trompe.evaluation.outcomes import nature
+from trompe.evaluation.records import Record
+from trompe.reports import (
+    Curve,
+    Finding,
+    Grid,
+    Metric,
+    Section,
+    Series,
+    Table,
+    checks,
+    magnified,
+    metric,
+)
+from trompe.reports import measured as in_words
+
+__all__ = [
+    "OBLIVIOUS",
+    "WHITE_BOX",
+    "Subject",
+    "at_middle",
+    "curve",
+    "examine",
+    "fooled",
+    "measured",
+    "metrics",
+    "opinion",
+    "pictures",
+    "stages",
+    "suite",
+]
+
+WHITE_BOX = (
+    "The attacker knows the whole model and its weights, and may change every input value within "
+    "the radius."
+)
+OBLIVIOUS = (
+    "The attacker knows the classifier and its weights but not that a defence stands before it, and may "
+    "change every input value within the radius."
+)
+
+
+def suite(ball: Ball, domain: Any, effort: float = 1.0) -> dict[str, Attack]:
+    """The attacks of an audit, from the cheap to the thorough; each meets what the ones before left standing.
+
+    Args:
+        effort: scales the number of steps and queries.
+    """
+    steps = max(5, round(50 * effort))
+    return {
+        "PGD": PGD(ball, steps=steps, domain=domain),
+        "APGD-DLR": APGD(ball, steps=steps, loss="dlr", domain=domain),
+        "APGD-T": APGDT(ball, steps=steps, targets=9, domain=domain),
+        "Square": Square(ball, steps=max(50, round(500 * effort)), domain=domain),
+    }
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a model, under a name, on data, at radii."""
+
+    name: str
+    model: nn.Module
+    data: Dataset
+    eps: tuple[float, ...]
+    norm: Norm
+    seed: int
+    draws: int
+
+    @property
+    def ball(self) -> Ball:
+        """The ball of the middle radius, where the doctor and the grid look."""
+        return Ball(self.eps[self.middle], self.norm)
+
+    @property
+    def middle(self) -> int:
+        """The place of the middle radius; the lower one of an even number."""
+        return (len(self.eps) - 1) // 2
+
+
+def examine(
+    subject: Subject,
+    store: Store,
+    *,
+    surrogate: nn.Module | None = None,
+    effort: float = 1.0,
+    deadline: float | None = None,
+    progress: Progress | None = None,
+) -> Part:
+    """Robust accuracy of a classifier under the suite, what it looks like, and the doctor's opinion."""
+    attacks = suite(subject.ball, subject.data.domain, effort)
+    result = measured(subject, attacks, store, "classifier", WHITE_BOX, progress, deadline)
+    part = Part(complete=result.complete, records=list(result.records))
+    part.metrics += metrics(subject, result)
+    part.findings.append(_finding(subject, result))
+    blocks = [
+        curve(subject, {subject.name: result}),
+        stages(subject, result),
+        pictures(subject, attacks, result),
+    ]
+    text = (
+        "Every attack meets the images that the ones before it left standing; what it returns is clipped to "
+        "the radius and judged anew, outside the attack. A radius is the largest change of a value (Linf) or "
+        "the length of the change (L2, L1), where values lie in [0, 1]."
+    )
+    part.sections.append(Section(f"Can {subject.name} be fooled?", text, blocks, WHITE_BOX))
+    part += opinion(subject, store, "classifier", surrogate, effort, progress)
+    return part
+
+
+def measured(
+    subject: Subject,
+    attacks: Mapping[str, Attack],
+    store: Store,
+    key: str,
+    threat: str,
+    progress: Progress | None = None,
+    deadline: float | None = None,
+) -> Result:
+    """Evaluate a suite over the radii; a random model is attacked in expectation over its draws."""
+    with execution(draws=_draws(subject)):
+        return evaluate(
+            subject.model,
+            attacks,
+            subject.data,
+            eps=subject.eps,
+            seed=subject.seed,
+            draws=subject.draws,
+            batch=128,
+            folder=store.folder / key,
+            deadline=deadline,
+            progress=progress,
+            subject=subject.name,
+            threat=threat,
+        )
+
+
+def _draws(subject: Subject) -> int:
+    x, _ = subject.data.tensors(slice(0, 8))
+    x = x.to(device_of(subject.model, x))
+    return 10 if nature(subject.model, x, random.seeds(subject.seed, len(x))).random else 1
+
+
+def metrics(subject: Subject, result: Result, who: str = "") -> list[Metric]:
+    """Clean accuracy, and robust accuracy at each radius, under names that two reports share."""
+    clean, *robust = result.records
+    first = [] if who else [metric(clean, f"{subject.name}: clean accuracy", "higher")]
+    return first + [
+        metric(
+            record, f"{subject.name}: robust accuracy at {subject.norm} {eps:.4g}{who}", "higher"
+        )
+        for eps, record in zip(subject.eps, robust, strict=True)
+    ]
+
+
+def at_middle(subject: Subject, result: Result) -> tuple[float, Record]:
+    """The middle radius and its record."""
+    return subject.eps[subject.middle], result.records[1 + subject.middle]
+
+
+def fooled(subject: Subject, result: Result) -> Record:
+    """Of the images classified correctly when clean, the share misread at the middle radius."""
+    right = [case for case in result.cases if case.clean > 0.5]
+    lost = sum(case.shares[subject.middle][1] for case in right)
+    eps, record = at_middle(subject, result)
+    return Record.rate("fooled", lost, len(right), eps=eps, norm=subject.norm, threat=record.threat)
+
+
+def change(norm: Norm, eps: float) -> str:
+    """A radius in plain words."""
+    if norm == "Linf":
+        return f"changing each value by at most {eps:.3g} of its range"
+    return f"a change of {norm} length at most {eps:.3g}"
+
+
+def _finding(subject: Subject, result: Result) -> Finding:
+    rate = fooled(subject, result)
+    delivered = at_middle(subject, result)[1].extra["wrong when delivered"]
+    eps, record = at_middle(subject, result)
+    detail = (
+        f"Accuracy falls from {result.clean_accuracy:.1%} to {record.value:.1%}. Saved as 8-bit files, "
+        f"{delivered:.1%} of all images are still misread."
+    )
+    return Finding(
+        severity(rate.value),
+        f"{subject.name} misreads {rate.value:.0%} of the images it had right, "
+        f"after {change(subject.norm, eps)}.",
+        detail,
+        WHITE_BOX,
+        in_words(metric(rate, "fooled", "lower")),
+    )
+
+
+def curve(subject: Subject, results: Mapping[str, Result], caption: str = "") -> Curve:
+    """Accuracy against radius with Wilson intervals, radius zero included."""
+    series = []
+    for label, result in results.items():
+        rows = result.records
+        x = (0.0, *subject.eps)
+        ends = [(r.low or 0.0, r.high or 0.0) for r in rows]
+        values = tuple(r.value for r in rows)
+        series.append(
+            Series(label, x, values, tuple(e[0] for e in ends), tuple(e[1] for e in ends))
+        )
+    n = next(iter(results.values())).records[0].n
+    return Curve(
+        caption or "Accuracy against radius, worst case over the suite",
+        f"radius ({subject.norm})",
+        "accuracy",
+        tuple(series),
+        percent=True,
+        note=f"Bands are Wilson 95% intervals, n = {n}.",
+        threat=next(iter(results.values())).records[-1].threat,
+    )
+
+
+def stages(subject: Subject, result: Result) -> Table:
+    """What each attack of the suite added at each radius, and what it cost."""
+    rows = [
+        (_level(s), s.attack, s.tested, s.broken, s.forwards, s.backwards, round(s.seconds, 2))
+        for s in result.stages
+    ]
+    names = ("radius", "attack", "met", "broken", "forward passes", "backward passes", "seconds")
+    return Table(
+        "What each attack added", names, tuple(rows), note="Later attacks meet only survivors."
+    )
+
+
+def _level(stage: Stage) -> str:
+    return "" if stage.eps is None else f"{stage.eps:.4g}"
+
+
+def pictures(
+    subject: Subject, attacks: Mapping[str, Attack], result: Result, most: int = 6
+) -> Grid:
+    """Images that fell at or below the middle radius: original, change magnified, adversarial."""
+    fell = [c for c in result.cases if 0 <= c.level <= subject.middle and c.clean > 0.5]
+    chosen = list({case.label: case for case in reversed(fell)}.values())[:most]
+    domain, names = subject.data.domain, subject.data.classes
+    rows, captions = [], []
+    for case in chosen:
+        x, y = subject.data.tensors(torch.tensor([case.index]))
+        device = device_of(subject.model, x)
+        x, y = x.to(device), torch.as_tensor(y).to(device)
+        with execution(draws=_draws(subject)):
+            attack = attacks[case.attack].at(subject.eps[case.level])
+            found = attack(
+                subject.model, x, y, seeds=random.seeds(subject.seed, torch.tensor([case.index]))
+            )
+        seen = subject.model(found).softmax(1)[0].detach()
+        image, gain = (
+            magnified((found - x)[0].cpu().numpy())
+            if x.ndim == 4
+            else (domain.render(found - x)[0], 1.0)
+        )
+        rows.append((domain.render(x)[0], image, domain.render(found)[0]))
+        top = int(seen.argmax())
+        read = names[top] if top < len(names) else str(top)
+        captions.append((names[case.label], f"x{gain:.3g}", f"{read}, {float(seen[top]):.0%}"))
+    titles = ("original", "change, magnified", "adversarial, as read")
+    note = "" if rows else "No image fell at this radius."
+    return Grid("Images that fell", titles, tuple(rows), captions=tuple(captions), note=note)
+
+
+def opinion(
+    subject: Subject,
+    store: Store,
+    key: str,
+    surrogate: nn.Module | None,
+    effort: float,
+    progress: Progress | None,
+) -> Part:
+    """The doctor on this subject at its middle radius."""
+
+    def examined() -> list[dict[str, Any]]:
+        steps = max(10, round(40 * effort))
+        found = doctor(
+            subject.model,
+            subject.data.take(64),
+            subject.ball,
+            surrogate=surrogate,
+            steps=steps,
+            queries=max(100, round(500 * effort)),
+            seed=subject.seed,
+            progress=progress,
+        )
+        return [vars(check) for check in found.checks]
+
+    diagnosis = Diagnosis(tuple(Checked(**row) for row in store.get(f"doctor-{key}", examined)))
+    part = Part(doctor=list(checks(diagnosis.checks, subject.name)))
+    part.verdicts.append(f"{subject.name}: {diagnosis.verdict}")
+    if not diagnosis.healthy:
+        headline = f"The robust accuracy of {subject.name} cannot be trusted."
+        part.findings.append(Finding("high", headline, diagnosis.verdict, WHITE_BOX))
+    return part

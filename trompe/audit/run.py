@@ -1,0 +1,333 @@
+"""The audit itself: prepare, measure part by part, and write a report after each."""
+
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trompe import zoo
+from trompe.audit import autoencoder, classifier, defense, spread
+from trompe.audit.part import Part, Progress, Store
+from trompe.audit.plan import Plan, radii
+from trompe.audit.victim import defended, named, recipe, victim
+from trompe.core.errors import UserError
+from trompe.core.execution import Cost, device_of, execution, has_fast_bf16, metered
+from trompe.data import Dataset, load
+from trompe.defenses.reconstruct import Reconstruct
+from trompe.evaluation.cases import fingerprint, weights_digest
+from trompe.evaluation.records import versions, write_records
+from trompe.models import adapt_autoencoder, is_autoencoder
+from trompe.reports import SEVERITIES, Report, now, write
+
+__all__ = ["Estimate", "audit", "estimate"]
+
+_DEFAULT_N = 500
+_PAIRS = 96
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an audit will cost, before it starts."""
+
+    n: int
+    effort: float
+    seconds: float
+    training: tuple[str, ...]
+
+    def __str__(self) -> str:
+        train = f" after training {' and '.join(self.training)}" if self.training else ""
+        reduced = f", at {self.effort:.0%} of the usual steps" if self.effort < 1 else ""
+        return f"About {_duration(self.seconds)} for {self.n} images{reduced}{train}."
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+@dataclass
+class _Prepared:
+    """Everything that an audit works on."""
+
+    plan: Plan
+    data: Dataset
+    train: Dataset
+    classifier: nn.Module | None = None
+    autoencoder: nn.Module | None = None
+    defended: nn.Module | None = None
+    judge: nn.Module | None = None
+    names: tuple[str, str] = ("the classifier", "the autoencoder")
+
+
+def _prepare(plan: Plan) -> _Prepared:
+    data = load(plan.data, "test", plan.data_root)
+    train = load(plan.data, "train", plan.data_root)
+    if len(data) == 0:
+        raise UserError(f"{plan.data} holds no test examples")
+    ready = _Prepared(plan, data, train)
+    _find_models(ready)
+    if ready.classifier is not None and data.y is None:
+        raise UserError(f"{plan.data} has no labels; the audit of a classifier needs them")
+    if plan.defense is not None and ready.classifier is None:
+        raise UserError("a defence stands before a classifier, and the model is an autoencoder")
+    if plan.defense is not None and ready.classifier is not None:
+        ready.defended = _defend(ready, ready.classifier)
+    if ready.autoencoder is not None and data.y is not None and len(data.classes) > 1:
+        ready.judge = _own(ready, "judge")
+    for model in (ready.classifier, ready.autoencoder, ready.defended, ready.judge):
+        if model is not None:
+            model.to(plan.device)
+    return ready
+
+
+def _find_models(ready: _Prepared) -> None:
+    plan = ready.plan
+    if plan.model is None:
+        if ready.train.y is None:
+            raise UserError(f"{plan.data} has no labels; name a model to audit with --model")
+        ready.autoencoder, ready.classifier = _own(ready, "autoencoder"), _own(ready, "classifier")
+        ready.names = ("the classifier", "the VAE")
+        return
+    model = victim(plan.model, ready.data)
+    short = plan.model.rpartition(":")[2] if ":" in plan.model else plan.model
+    ready.names = (short, short)
+    if is_autoencoder(model):
+        ready.autoencoder = model
+    else:
+        ready.classifier = model
+
+
+def _own(ready: _Prepared, kind: Any) -> nn.Module:
+    return zoo.get(recipe(kind, ready.plan.data, ready.train, ready.plan.seed))
+
+
+def _defend(ready: _Prepared, bare: nn.Module) -> nn.Module:
+    plan = ready.plan
+    if plan.defense != "reconstruct":
+        return defended(str(plan.defense), bare, ready.data)
+    if plan.autoencoder is None:
+        model = ready.autoencoder or _own(ready, "autoencoder")
+    else:
+        model = adapt_autoencoder(named(plan.autoencoder), ready.data.tensors(slice(0, 8))[0])
+    return Reconstruct(model, bare).eval()
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Load the model, time one pass, and say what the audit will cost and how it fits a budget.
+
+    Raises:
+        UserError: a model, data set or setting that does not fit.
+    """
+    return _estimate(_prepare(plan))
+
+
+def _estimate(ready: _Prepared) -> Estimate:
+    plan, total = ready.plan, len(ready.data)
+    each = _seconds_per_example(ready)
+    n = min(total, plan.n or (_DEFAULT_N if plan.budget is None else total))
+    fixed = 10.0
+    if plan.budget is None:
+        return Estimate(n, 1.0, fixed + n * each, ())
+    room = max(plan.budget * 0.7 - fixed, 1.0)
+    effort = min(1.0, max(0.1, room / (min(n, 200) * each)))
+    fits = max(20, math.floor(room / (each * effort)))
+    n = min(n, fits)
+    return Estimate(n, effort, fixed + n * each * effort, ())
+
+
+def _seconds_per_example(ready: _Prepared) -> float:
+    """The cost of one example: timed passes, times about what the suite spends on one."""
+    spent = 0.0
+    if ready.classifier is not None:
+        spent += _pass(ready.classifier, ready) * 350
+    if ready.defended is not None:
+        spent += _pass(ready.defended, ready) * 500
+    if ready.autoencoder is not None:
+        spent += _pass(ready.autoencoder, ready) * 300
+    return spent
+
+
+def _pass(model: nn.Module, ready: _Prepared) -> float:
+    """Seconds of one gradient of one example, in a batch."""
+    x, _ = ready.data.tensors(slice(0, 64))
+    x = x.to(device_of(model, x)).requires_grad_()
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        torch.autograd.grad(model(x).square().sum(), x, allow_unused=True)
+        times.append(time.perf_counter() - start)
+    return min(times) / len(x)
+
+
+def audit(plan: Plan, *, command: str = "", progress: Progress | None = None) -> Report:
+    """Examine a model and write the report into `plan.out`; after each part, what there is so far.
+
+    Interrupted (Ctrl-C), it writes and returns a partial report; with `resume` it then goes on from there.
+
+    Args:
+        plan: what to examine.
+        command: what repeats the run, for the report.
+        progress: called with (done, total or None, what is running).
+
+    Raises:
+        UserError: a model, data set, setting or folder that does not fit.
+    """
+    _check_folder(plan.out)
+    ready = _prepare(plan)
+    cost = _estimate(ready)
+    ready.data = ready.data.take(cost.n)
+    work = plan.out / "work"
+    if not plan.resume:
+        _forget(work)
+    store = Store(work, _mark(ready, cost))
+    start, whole = time.monotonic(), Part()
+    deadline = None if plan.budget is None else start + plan.budget
+    paper = _Paper(plan, command, ready, cost, start)
+    done: list[str] = []
+    jobs = dict(_jobs(ready, store, cost, deadline, progress))
+    with _policy(plan), metered() as spent:
+        try:
+            for name, job in jobs.items():
+                whole += job()
+                done.append(name)
+                left = [other for other in jobs if other not in done]
+                write(paper.report(whole, spent, left), plan.out)
+        except KeyboardInterrupt:
+            pass
+    left = [name for name in jobs if name not in done]
+    report = paper.report(whole, spent, left)
+    write(report, plan.out)
+    write_records(plan.out / "records.json", whole.records)
+    return report
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; --out must be a folder")
+
+
+def _forget(work: Path) -> None:
+    for path in sorted(work.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _mark(ready: _Prepared, cost: Estimate) -> str:
+    models = (ready.classifier, ready.autoencoder, ready.defended, ready.judge)
+    return fingerprint(
+        settings=ready.plan.settings(),
+        models=[weights_digest(m) if m is not None else "" for m in models],
+        data=ready.data.checksum,
+        n=cost.n,
+        effort=cost.effort,
+    )
+
+
+@contextmanager
+def _policy(plan: Plan) -> Iterator[None]:
+    precision = plan.precision
+    if precision == "auto":
+        precision = "bf16" if has_fast_bf16(plan.device) else "float32"
+    with execution(precision=precision):
+        yield
+
+
+def _jobs(
+    ready: _Prepared,
+    store: Store,
+    cost: Estimate,
+    deadline: float | None,
+    progress: Progress | None,
+) -> Iterator[tuple[str, Callable[[], Part]]]:
+    plan, told = ready.plan, {"deadline": deadline, "progress": progress}
+    if ready.autoencoder is not None:
+        lying = autoencoder.Subject(
+            ready.names[1],
+            ready.autoencoder,
+            ready.data.take(min(_PAIRS, cost.n)),
+            ready.judge,
+            plan.seed,
+            max(20, round(100 * cost.effort)),
+        )
+        yield "the autoencoder", lambda: autoencoder.examine(lying, store, **told)  # type: ignore[arg-type]
+    if ready.classifier is None:
+        return
+    bare = classifier.Subject(
+        ready.names[0],
+        ready.classifier,
+        ready.data,
+        radii(plan, ready.data),
+        plan.norm,
+        plan.seed,
+        plan.draws,
+    )
+    guard = ready.defended
+    if guard is None and plan.model is None and ready.autoencoder is not None:
+        guard = Reconstruct(ready.autoencoder, ready.classifier).eval()
+    yield "the classifier", lambda: classifier.examine(bare, store, effort=cost.effort, **told)  # type: ignore[arg-type]
+    if guard is not None:
+        name = "reconstruction" if plan.defense in (None, "reconstruct") else str(plan.defense)
+        other = replace(bare, model=guard, name=f"{bare.name} behind {name}")
+        yield "the defence", lambda: defense.examine(bare, other, store, effort=cost.effort, **told)  # type: ignore[arg-type]
+    if plan.model is None:
+        yield (
+            "the spread over training seeds",
+            lambda: spread.examine(plan, bare, ready.train, store, progress),
+        )
+
+
+@dataclass
+class _Paper:
+    """Turns what has been measured so far into a report."""
+
+    plan: Plan
+    command: str
+    ready: _Prepared
+    cost: Estimate
+    start: float
+
+    def report(self, part: Part, spent: Cost, left: list[str]) -> Report:
+        """The report, partial while anything is left."""
+        partial = bool(left) or not part.complete
+        missing = f"Not measured: {', '.join(left)}." if left else ""
+        if not left and partial:
+            missing = "The time ran out before all images were attacked; what was measured stands."
+        what = self.plan.model or "a VAE and a classifier trained for the audit"
+        headline = min(part.findings, key=lambda f: SEVERITIES.index(f.severity), default=None)
+        return Report(
+            title=f"Audit of {what}",
+            subject=f"{what}, on {len(self.ready.data)} images of {self.plan.data}",
+            command=self.command,
+            created=now(),
+            summary=headline.headline if headline else "Nothing has been measured yet.",
+            findings=tuple(part.findings),
+            sections=tuple(part.sections),
+            metrics=tuple(part.metrics),
+            doctor=tuple(part.doctor),
+            verdict="\n\n".join(part.verdicts),
+            cost={
+                "seconds": round(time.monotonic() - self.start, 1),
+                "forward passes": spent.forwards,
+                "backward passes": spent.backwards,
+                "images": len(self.ready.data),
+            },
+            untested=(*part.untested, *_UNTESTED),
+            settings=self.plan.settings(),
+            environment={**versions(), "device": self.plan.device, "threads": torch.get_num_threads(),
+                         "processor": platform.machine(), "cores": os.cpu_count() or 0},
+            partial=partial,
+            missing=missing,
+        )  # fmt: skip
+
+
+_UNTESTED = (
+    "Attackers who change training data, weights or codes in transit.",
+    "Changes that no norm describes: rotation, lighting, other styles.",
+    "Images of another source than the data named above.",
+)

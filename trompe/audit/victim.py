@@ -1,0 +1,109 @@
+"""Finding the model that an audit examines."""
+
+from typing import Any, Literal
+
+from torch import nn
+
+from trompe import zoo
+from trompe.core.errors import UserError
+from trompe.core.user_code import call, is_spec
+from trompe.data import Dataset
+from trompe.models import (
+    AutoencoderConfig,
+    ClassifierConfig,
+    adapt_autoencoder,
+    check_classifier,
+    is_autoencoder,
+)
+
+__all__ = ["Kind", "defended", "named", "recipe", "victim"]
+
+Kind = Literal["autoencoder", "classifier", "judge"]
+
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
+
+
+def named(spec: str) -> nn.Module:
+    """The model that a recipe's name or `module:function` stands for, in the mode it came in."""
+    if spec in zoo.names():
+        return zoo.get(spec)
+    if is_spec(spec):
+        return _module(call(spec), spec)
+    if spec.lower().endswith(_PICKLES):
+        raise UserError(
+            f"{spec} is a pickle, which can run any code when it is opened; load the weights from "
+            "safetensors in a function of your own and give that: --model package.module:function"
+        )
+    raise UserError(
+        f"unknown model {spec!r}: give module:function, or a recipe of the zoo ({', '.join(zoo.names())})"
+    )
+
+
+def victim(spec: str, data: Dataset) -> nn.Module:
+    """The model to be audited, checked on the data: a classifier, or an autoencoder in our terms.
+
+    Raises:
+        UserError: it cannot be found, is in train mode, or does not fit the data.
+    """
+    model = named(spec)
+    if any(module.training for module in model.modules()):
+        raise UserError("the model is in train mode; call model.eval() before returning it")
+    x, _ = data.tensors(slice(0, 8))
+    try:
+        if is_autoencoder(model):
+            return adapt_autoencoder(model, x)
+        check_classifier(model, x)
+    except UserError:
+        raise
+    except (RuntimeError, ValueError, TypeError) as error:
+        shape = tuple(data.shape)
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"the model does not take inputs of shape {shape}: {first}") from error
+    return model
+
+
+def defended(spec: str, classifier: nn.Module, data: Dataset) -> nn.Module:
+    """The user's defence: `module:function`, called with `classifier` where it takes that."""
+    if not is_spec(spec):
+        raise UserError(f"unknown defence {spec!r}: give reconstruct, or module:function")
+    model = _module(call(spec, classifier=classifier), spec)
+    check_classifier(model, data.tensors(slice(0, 8))[0])
+    return model
+
+
+def _module(model: object, spec: str) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise UserError(f"{spec} returned {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def recipe(kind: Kind, data: str, train: Dataset, seed: int = 0) -> zoo.Recipe:
+    """How the audit trains a model of its own on the victim's kind of data.
+
+    `kind` is `"autoencoder"`, `"classifier"` or `"judge"`, whose architecture is neither of theirs.
+    """
+    small, n = min(train.shape[-2:]) < 16, len(train)
+    epochs = 6.0 if n > 20_000 else 15.0 if n > 4_000 else 40.0
+    if kind == "autoencoder":
+        model: Any = _autoencoder(train.shape, small)
+        epochs = 100.0 if small else epochs
+    else:
+        model = _classifier(train.shape, max(2, len(train.classes)), small, kind)
+    return zoo.Recipe(
+        f"audit-{kind}", model, data, epochs, batch=128 if n > 5_000 else 64, seed=seed
+    )
+
+
+def _autoencoder(shape: tuple[int, ...], small: bool) -> AutoencoderConfig:
+    if small:
+        return AutoencoderConfig(shape, latent=10, hidden=(128,))
+    return AutoencoderConfig(shape, latent=128, architecture="conv")
+
+
+def _classifier(shape: tuple[int, ...], classes: int, small: bool, kind: Kind) -> ClassifierConfig:
+    if small:
+        hidden = (128,) if kind == "classifier" else (256, 128)
+        return ClassifierConfig("mlp", shape, classes, hidden=hidden)
+    if kind == "classifier":
+        return ClassifierConfig("conv4", shape, classes, channels=(16, 16, 32, 32))
+    return ClassifierConfig("lenet5", shape, classes, hidden=(120, 84), channels=(6, 16))
