@@ -246,3 +246,11 @@ def test_the_digits_recipes_reach_their_targets() -> None:
     assert zoo.card("digits-mlp")["metrics"]["accuracy"] >= 0.97
     zoo.get("digits-vae", progress=False)
     assert zoo.card("digits-vae")["metrics"]["negative_elbo"] < 25.5
+
+
+@pytest.mark.slow
+def test_the_perceptron_reaches_its_target_on_mnist(mnist: Dataset) -> None:
+    zoo.get("mnist-mlp", progress=False)
+    card = zoo.card("mnist-mlp")
+    assert card["metrics"]["accuracy"] >= 0.972
+    assert card["data"]["test"] == mnist.checksum

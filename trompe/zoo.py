@@ -296,14 +296,15 @@ def _for(data: str, shape: tuple[int, ...]) -> Iterator[Recipe]:
     resnet = ClassifierConfig("resnet", shape, channels=(16, 32, 64))
     conv = AutoencoderConfig(shape, latent=128, architecture="conv")
     point = replace(conv, stochastic=False)
+    denoising = replace(point, input_noise=0.4, clip_noise=True, denoise=True)
     yield Recipe(f"{data}-mlp", mlp, data, epochs=6)
     yield Recipe(f"{data}-lenet", lenet, data, epochs=6)
     yield Recipe(f"{data}-conv4", conv4, data, epochs=4, batch=64)
     yield Recipe(f"{data}-resnet", resnet, data, epochs=2)
     yield Recipe(f"{data}-vae", AutoencoderConfig(shape, latent=20, hidden=(400,)), data, epochs=8)
-    yield Recipe(f"{data}-vae-conv", conv, data, epochs=3)
+    yield Recipe(f"{data}-vae-conv", conv, data, epochs=5)
     yield Recipe(f"{data}-ae-conv", point, data, epochs=3)
-    yield Recipe(f"{data}-dae-conv", replace(point, input_noise=0.4, denoise=True), data, epochs=3)
+    yield Recipe(f"{data}-dae-conv", denoising, data, epochs=3)
 
 
 def _digits() -> Iterator[Recipe]:

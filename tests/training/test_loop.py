@@ -309,6 +309,7 @@ def test_it_trains_outside_the_main_thread() -> None:
         ({"steps": 0}, "at least 1 step of training, got 0"),
         ({"precision": "16-mixed"}, "expected precision one of 32-true"),
         ({"devices": 0}, "at least 1 device"),
+        ({"devices": 3}, "a batch of 16 cannot be shared equally by 3 processes"),
         ({"ema": 1.0}, r"expected ema in \[0, 1\), got 1.0"),
         ({"checkpoint_every": 0}, "checkpoint_every of at least 1"),
     ],

@@ -84,12 +84,7 @@ class Batches:
         return self._order
 
     def at(self, number: int, rank: int = 0, world: int = 1) -> tuple[Tensor, ...]:
-        """Batch `number`, counted over all epochs, or one process's equal share of it."""
-        if self.size % world:
-            raise UserError(
-                f"a batch of {self.size} cannot be shared equally by {world} processes; "
-                f"choose a multiple of {world}"
-            )
+        """Batch `number`, counted over all epochs, or the share of process `rank` of `world`."""
         epoch, place = divmod(number, len(self))
         index = self.order(epoch)[place * self.size : (place + 1) * self.size][rank::world]
         index = index.to(self.x.device)

@@ -91,19 +91,12 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
     """Write tensors and a header of strings as one safetensors file, atomically."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialise
 
     # contiguous copies: safetensors refuses tensors that share memory, as tied weights do
     apart = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
-
-    def write(temporary: Path) -> None:
-        try:
-            save_file(apart, temporary, metadata=dict(header))
-        except SafetensorError as error:
-            raise OSError(str(error)) from None
-
-    replace(path, write)
+    content = serialise(apart, metadata=dict(header))
+    replace(path, lambda temporary: temporary.write_bytes(content))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

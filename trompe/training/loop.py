@@ -1,4 +1,20 @@
-"""One loop for every training: any step, any batches, any device, any number of processes."""
+"""One loop for every training: any step, any batches, any device, any number of processes.
+
+The same call trains on one processor or several. With `devices=n` each of n processes takes an equal
+share of every batch's rows, and gradients are averaged before each optimiser steps, so the result is
+that of one process to rounding; batches must then divide by n, and the calling script needs its
+`if __name__ == "__main__":` guard. Under `torchrun` the processes at hand are used.
+
+A directory holds the checkpoint, replaced atomically, and TensorBoard events. Whatever ends the
+training, the same call takes it up where the checkpoint stands and, on the same machine, ends with
+the same bits. Ctrl-C finishes the step at hand, saves, and raises KeyboardInterrupt.
+
+Noise belongs to examples: inside the step, `trompe.core.random` draws from streams keyed by (seed,
+example, step), where the examples' indices are the batch's last tensor if it is one of int64 `(B,)`
+beside at least two others, and rows are counted otherwise. Modules that draw from the global
+generator (dropout) meet a state that is a function of (seed, step), and the generator is given back
+as it was.
+"""
 
 import os
 import tempfile
@@ -43,82 +59,54 @@ def train(
     log: bool = True,
     title: str = "training",
 ) -> History:
-    """Call `step(*batch)` until the training is done, and leave the trained weights in its modules.
-
-    The same call trains on one processor or several. With `devices=n` each of n processes takes an
-    equal share of every batch's rows, and gradients are averaged before each optimiser steps, so
-    the result is that of one process to rounding; batches must then divide by n, and the calling
-    script needs its `if __name__ == "__main__":` guard. Under `torchrun` the processes at hand are
-    used.
-
-    A directory holds the checkpoint, replaced atomically, and TensorBoard events. Whatever ends the
-    training, the same call takes it up where the checkpoint stands and, on the same machine, ends
-    with the same bits. Ctrl-C finishes the step at hand, saves, and raises KeyboardInterrupt.
-
-    Noise belongs to examples: inside the step, `trompe.core.random` draws from streams keyed by
-    (seed, example, step), where the examples' indices are the batch's last tensor if it is one of
-    int64 `(B,)` beside at least two others, and rows are counted otherwise. Modules that draw from
-    the global generator (dropout) meet a state that is a function of (seed, step), and the
-    generator is given back as it was.
+    """Call `step(*batch)` until the training is done; the trained weights are in its modules.
 
     Args:
-        step: updates shared parameters; see `trompe.core.protocols.Step`. Where it has a
-            `schedule`, learning rates are multiplied by `schedule(progress in [0, 1])`.
+        step: see `trompe.core.protocols.Step`; learning rates follow its `schedule`, if any.
         batches: `Batches`, or any iterable of tuples of tensors that repeats itself.
-        steps: how many steps; or give `epochs`, passes over the batches.
+        steps, epochs: how long: a number of steps, or of passes over the batches.
         seed: names the noise.
         directory: where checkpoints and events are kept; None keeps neither.
         resume: continue from the directory's checkpoint; False begins anew.
-        accelerator: "cpu", "cuda", "mps" or "auto".
-        devices: number of processes, each with its device.
+        accelerator, devices: "cpu", "cuda", "mps" or "auto", and one process for each device.
         precision: "32-true", "64-true", "bf16-mixed" or "bf16-true".
         compile: compile the modules' forward passes; a string names the backend.
-        ema: decay of an average of the weights; the modules hold the averages at the end.
+        ema: decay of an average of the weights, which the modules hold at the end.
         checkpoint_every: steps between checkpoints; None is once per pass over the batches.
-        progress: show a bar, if standard error is a terminal.
+        progress, title: show a bar of that title, if standard error is a terminal.
         log: write TensorBoard events to the directory.
-        title: what the bar calls the training.
-
-    Returns:
-        History: means of what the step reported.
 
     Raises:
-        UserError: for contradictory options, a checkpoint of another run, or a loss that is no
-            longer finite.
+        UserError: contradictory options, a checkpoint of another run, a loss that is not finite.
 
-    Example:
-        >>> from trompe.training import Batches, ClassifierStep
-        >>> import torch
-        >>> from torch import nn
-        >>> x = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(32, 1)
-        >>> step = ClassifierStep(nn.Linear(2, 2), lr=0.1)
-        >>> history = train(step, Batches(x, x[:, 0].long(), size=16), steps=100, progress=False)
-        >>> history.total, history.values["accuracy"][-1]
-        (100, 1.0)
+    >>> import torch
+    >>> from trompe.training import Batches, ClassifierStep
+    >>> x = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(32, 1)
+    >>> step = ClassifierStep(torch.nn.Linear(2, 2), lr=0.1)
+    >>> train(step, Batches(x, x[:, 0].long(), size=16), steps=100).values["accuracy"][-1]
+    1.0
     """
     numbered = source(batches)
-    plan = Plan(
-        steps=_count(steps, epochs, numbered),
-        seed=seed,
-        directory=None if directory is None else Path(directory),
-        resume=resume,
-        compile=compile,
-        ema=ema,
-        checkpoint_every=_every(checkpoint_every, directory, numbered),
-        progress=progress,
-        log=log,
-        title=title,
-    )
+    where = None if directory is None else Path(directory)
+    every = _every(checkpoint_every, where, numbered)
+    count = _count(steps, epochs, numbered)
+    plan = Plan(count, seed, where, resume, compile, ema, every, progress, log, title)
     _check(plan, precision, devices)
-    # what runs in other processes comes back through a checkpoint, not through shared memory
+    _check_shares(numbered, devices)
+    spawns = devices > 1 and "TORCHELASTIC_RUN_ID" not in os.environ  # torchrun's mark
+    fabric = _fabric(accelerator, devices, precision, spawns)
+    return _launch(step, numbered, plan, fabric, spawns)
+
+
+def _launch(step: Step, batches: Source, plan: Plan, fabric: Any, spawns: bool) -> History:
+    """Train in this process, or in others, whose result comes back through a checkpoint."""
     with ExitStack() as stack:
-        fabric, spawns = _fabric(accelerator, devices, precision)
         if spawns:
             if plan.directory is None:
                 scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="trompe-"))
                 plan = replace(plan, directory=Path(scratch), log=False)
             stack.enter_context(postponed_interrupt())
-        outcome = fabric.launch(Work(step, numbered, plan))
+        outcome = fabric.launch(Work(step, batches, plan))
         if "slip" in outcome:
             raise UserError(outcome["slip"])
         if spawns:
@@ -137,7 +125,7 @@ def _count(steps: int | None, epochs: float | None, batches: Source) -> int:
     return count
 
 
-def _every(given: int | None, directory: object, batches: Source) -> int:
+def _every(given: int | None, directory: Path | None, batches: Source) -> int:
     if given is not None and given < 1:
         raise UserError(f"expected checkpoint_every of at least 1 step, got {given}")
     if given is not None or directory is None:
@@ -156,20 +144,26 @@ def _check(plan: Plan, precision: str, devices: int) -> None:
         raise UserError(f"{plan.directory} is a file; give a directory for the checkpoint")
 
 
-def _fabric(accelerator: str, devices: int, precision: str) -> tuple[Any, bool]:
-    """Fabric, and whether it will start processes of its own."""
+def _check_shares(batches: Source, devices: int) -> None:
+    size = getattr(batches, "size", devices)
+    if size % devices:
+        raise UserError(
+            f"a batch of {size} cannot be shared equally by {devices} processes; "
+            f"choose a multiple of {devices}"
+        )
+
+
+def _fabric(accelerator: str, devices: int, precision: str, spawns: bool) -> Any:
+    """Fabric: one process, one of several at hand, or one that spawns others."""
     from lightning_fabric import Fabric
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    launched = "TORCHELASTIC_RUN_ID" in os.environ
-    several = devices > 1
-    strategy = ("ddp" if launched else "ddp_spawn") if several else "auto"
+    strategy = ("ddp_spawn" if spawns else "ddp") if devices > 1 else "auto"
     options: dict[str, Any] = {"precision": precision, "strategy": strategy}
     try:
-        fabric = Fabric(accelerator=accelerator, devices=devices, **options)
+        return Fabric(accelerator=accelerator, devices=devices, **options)
     except (MisconfigurationException, RuntimeError, ValueError) as error:
         raise UserError(f"cannot train on {devices} x {accelerator!r} here: {error}") from None
-    return fabric, several and not launched
 
 
 def _adopt(step: Step, plan: Plan) -> None:
