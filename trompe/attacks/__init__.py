@@ -1,6 +1,10 @@
 """Attacks: a variable, a goal, a budget and a solver."""
 
 from trompe.attacks.adaptive import BPDA, EOT, StraightThrough
+from trompe.attacks.carlini_wagner import CW, ProjectedCW
+from trompe.attacks.decoupled import DDN
+from trompe.attacks.deepfool import DeepFool
+from trompe.attacks.elastic_net import EAD
 from trompe.attacks.gradient import APGD, APGDT, BIM, FGSM, MIFGSM, PGD, RandFGSM
 from trompe.attacks.peers import ARTAttack, AutoAttack, FoolboxAttack
 from trompe.attacks.query import Square
@@ -10,13 +14,18 @@ __all__ = [
     "APGDT",
     "BIM",
     "BPDA",
+    "CW",
+    "DDN",
+    "EAD",
     "EOT",
     "FGSM",
     "MIFGSM",
     "PGD",
     "ARTAttack",
     "AutoAttack",
+    "DeepFool",
     "FoolboxAttack",
+    "ProjectedCW",
     "RandFGSM",
     "Square",
     "StraightThrough",
