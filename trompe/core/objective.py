@@ -18,7 +18,7 @@ from trompe.core.tree import repeat, take
 
 __all__ = ["Evaluation", "GradientWarning", "Live", "Objective", "Problem", "Traced"]
 
-COMMON = 0  # the draw by which iterates of a random loss are ranked
+COMMON = 2**39  # the draw by which iterates of a random loss are ranked; starts are drawn at 0
 FRESH = 1  # the first of the draws used for gradients
 CONFIRM = 2**40  # the first of the draws that confirm a success
 

@@ -19,7 +19,7 @@ from trompe.core.execution import flushed_denormals, has_convolutions, policy, s
 from trompe.core.geometry import per_example
 from trompe.core.objective import COMMON, Evaluation, GradientWarning, Live, Objective, Problem
 from trompe.core.protocols import Region
-from trompe.core.tree import take, tensors
+from trompe.core.tree import take, tensors, tree_map
 
 __all__ = [
     "Evaluation",
@@ -110,6 +110,7 @@ def search(
     found: list[Found] = []
     at, chunk = 0, problem.how.chunk or _chunk(model, everything[3])
     with flushed_denormals(), torch.inference_mode(False):
+        everything = tree_map(_recordable, everything)
         while at < total:
             rows = torch.arange(at, min(at + chunk, total), device=everything[3].device)
             part = everything if len(rows) == total else take(everything, rows)
@@ -135,6 +136,11 @@ class _Plan:
     restarts: int
     leave: bool
     callback: Callback | None
+
+
+def _recordable(values: Tensor) -> Tensor:
+    """The same values as autograd may save them: those made in inference mode are copied."""
+    return values.clone() if values.is_inference() else values
 
 
 def _first_tensor(tree: Any) -> Tensor:
@@ -205,6 +211,10 @@ def _leavers(
     gone = None
     if plan.leave and bool(seen.done.any()):
         gone = problem.confirmed(live, seen.done, count)
+        # A better one that claimed success and is still here was refuted: its score was a lucky draw's.
+        lucky = gone & live.done & (seen.score > live.score)
+        live.best = torch.where(per_example(lucky, live.v), live.v, live.best)
+        live.score = torch.where(lucky, seen.score, live.score)
     settled = getattr(plan.solver, "settled", None)
     idle = None if settled is None else settled(seen, live.state, step, plan.steps)
     if idle is not None and bool(idle.any()):
