@@ -37,12 +37,14 @@ class Steepest:
         ball: whose norm defines the direction; its radius plays no part here.
         momentum: the decay factor mu; None steps along the gradient itself.
         top: for L1, the share of coordinates a step moves.
+        schedule: `"constant"`, or `"cosine"` from `step_size` to zero.
     """
 
     step_size: float
     ball: Ball
     momentum: float | None = None
     top: float = 0.05
+    schedule: Schedule = "constant"
 
     def start(self, v: Tensor) -> Any:
         """The accumulated gradient, where there is momentum."""
@@ -64,7 +66,8 @@ class Steepest:
             state = self.momentum * state + grad / per_example(size, grad)
             grad = state
         direction = self.direction(v, grad, region)
-        return region.project(torch.sub(v, direction, alpha=self.step_size)), state
+        length = self.step_size * _rate(self.schedule, number, total)
+        return region.project(torch.sub(v, direction, alpha=length)), state
 
     def direction(self, v: Tensor, grad: Tensor, region: Region) -> Tensor:
         """The steepest direction of norm one; for L1 a sparse one."""
