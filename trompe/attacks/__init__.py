@@ -1,6 +1,12 @@
 """Attacks: a variable, a goal, a budget and a solver."""
 
 from trompe.attacks.adaptive import BPDA, EOT, StraightThrough
+from trompe.attacks.autoencoder import (
+    LatentAttack,
+    LatentClassifierAttack,
+    OutputAttack,
+    Penalty,
+)
 from trompe.attacks.carlini_wagner import CW, ProjectedCW
 from trompe.attacks.decoupled import DDN
 from trompe.attacks.deepfool import DeepFool
@@ -25,6 +31,10 @@ __all__ = [
     "AutoAttack",
     "DeepFool",
     "FoolboxAttack",
+    "LatentAttack",
+    "LatentClassifierAttack",
+    "OutputAttack",
+    "Penalty",
     "ProjectedCW",
     "RandFGSM",
     "Square",
