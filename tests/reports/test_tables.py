@@ -92,7 +92,8 @@ def test_the_numbers_of_a_figure_are_a_table(report):
 def test_columns_nobody_fills_are_left_out():
     assert metrics_table([Metric("m", 0.5)]).columns == ("Number", "Value")
     full = metrics_table([Metric("m", 0.5, 0.4, 0.6, 10, "rate", "higher", "Wilson 95%", "t")])
-    assert full.rows == (("m", "50.0%", "40.0% to 60.0%", "Wilson 95%", 10, "t"),)
+    assert full.rows == (("m", "50.0%", "40.0% to 60.0%", "Wilson 95%", 10, "A"),)
+    assert full.note == "A. t"
 
 
 def test_the_doctor_is_summed_up(report):

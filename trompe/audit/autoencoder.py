@@ -115,9 +115,9 @@ def examine(
     part.sections.append(
         Section(
             f"Can {subject.name} be made to lie?",
-            f"A latent attack ({subject.attack.divergence} between codes) moves the code of a source towards "
-            "that of a target of another class, or as far as it can; the decoder is not needed for it. Success "
-            "is judged on the output, by a classifier that no attack has seen.",
+            f"A latent attack ({subject.attack.divergence} between codes) moves the code of a source "
+            "towards that of a target of another class, or as far as it can; the decoder is not needed for "
+            "it. Success is judged on the output, by a classifier that no attack has seen.",
             tuple(blocks),
             TARGETED,
         )
@@ -320,8 +320,8 @@ def _distances(subject: Subject, radii: Sequence[float], rows: dict[str, Any]) -
         "relative distortion of the input",
         "relative distance to the target",
         (series,),
-        note="1 is an output that the attack did not move, 0 the best this autoencoder can show of the target.",
-        threat=TARGETED,
+        note="1 is an output that the attack did not move, 0 the best this autoencoder can show of the "
+        "target.",
     )
 
 
@@ -377,4 +377,4 @@ def _pictures(subject: Subject, radii: Sequence[float], most: int = 6) -> Grid:
         "adversarial's output",
         "target",
     )
-    return Grid(f"Targeted attack at L2 {radius:.3g}", titles, tuple(rows), threat=TARGETED)
+    return Grid(f"Targeted attack at L2 {radius:.3g}", titles, tuple(rows))

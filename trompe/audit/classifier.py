@@ -185,6 +185,11 @@ def fooled(subject: Subject, result: Result) -> Record:
     return Record.rate("fooled", lost, len(right), eps=eps, norm=subject.norm, threat=record.threat)
 
 
+def sentence(text: str) -> str:
+    """The text with a capital at its start."""
+    return text[:1].upper() + text[1:]
+
+
 def change(norm: Norm, eps: float) -> str:
     """A radius in plain words."""
     if norm == "Linf":
@@ -202,7 +207,7 @@ def _finding(subject: Subject, result: Result) -> Finding:
     )
     return Finding(
         severity(rate.value),
-        f"{subject.name} misreads {rate.value:.0%} of the images it had right, "
+        f"{sentence(subject.name)} misreads {rate.value:.0%} of the images it had right, "
         f"after {change(subject.norm, eps)}.",
         detail,
         WHITE_BOX,
@@ -229,7 +234,6 @@ def curve(subject: Subject, results: Mapping[str, Result], caption: str = "") ->
         tuple(series),
         percent=True,
         note=f"Bands are Wilson 95% intervals, n = {n}.",
-        threat=next(iter(results.values())).records[-1].threat,
     )
 
 

@@ -270,7 +270,10 @@ def _jobs(
     guard = ready.defended
     if guard is None and plan.model is None and ready.autoencoder is not None:
         guard = Reconstruct(ready.autoencoder, ready.classifier).eval()
-    yield "the classifier", lambda: classifier.examine(bare, store, effort=cost.effort, **told)  # type: ignore[arg-type]
+    yield (
+        "the classifier",
+        lambda: classifier.examine(bare, store, surrogate=ready.judge, effort=cost.effort, **told),
+    )  # type: ignore[arg-type]
     if guard is not None:
         name = "reconstruction" if plan.defense in (None, "reconstruct") else str(plan.defense)
         other = replace(bare, model=guard, name=f"{bare.name} behind {name}")
@@ -299,13 +302,13 @@ class _Paper:
         if not left and partial:
             missing = "The time ran out before all images were attacked; what was measured stands."
         what = self.plan.model or "a VAE and a classifier trained for the audit"
-        headline = min(part.findings, key=lambda f: SEVERITIES.index(f.severity), default=None)
+        worst = sorted(part.findings, key=lambda f: SEVERITIES.index(f.severity))
         return Report(
             title=f"Audit of {what}",
             subject=f"{what}, on {len(self.ready.data)} images of {self.plan.data}",
             command=self.command,
             created=now(),
-            summary=headline.headline if headline else "Nothing has been measured yet.",
+            summary=" ".join(f.headline for f in worst[:3]) or "Nothing has been measured yet.",
             findings=tuple(part.findings),
             sections=tuple(part.sections),
             metrics=tuple(part.metrics),

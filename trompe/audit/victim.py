@@ -86,7 +86,7 @@ def recipe(kind: Kind, data: str, train: Dataset, seed: int = 0) -> zoo.Recipe:
     epochs = 6.0 if n > 20_000 else 15.0 if n > 4_000 else 40.0
     if kind == "autoencoder":
         model: Any = _autoencoder(train.shape, small)
-        epochs = 100.0 if small else epochs
+        epochs = 60.0 if small else epochs
     else:
         model = _classifier(train.shape, max(2, len(train.classes)), small, kind)
     return zoo.Recipe(
@@ -95,8 +95,10 @@ def recipe(kind: Kind, data: str, train: Dataset, seed: int = 0) -> zoo.Recipe:
 
 
 def _autoencoder(shape: tuple[int, ...], small: bool) -> AutoencoderConfig:
-    if small:
-        return AutoencoderConfig(shape, latent=10, hidden=(128,))
+    if small:  # in so few pixels the Bernoulli likelihood is all prior and no image
+        return AutoencoderConfig(
+            shape, latent=16, hidden=(128,), likelihood="gaussian", variance=0.02
+        )
     return AutoencoderConfig(shape, latent=128, architecture="conv")
 
 

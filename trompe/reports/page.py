@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from trompe.reports import figures
 from trompe.reports.document import SEVERITIES, Cell, Curve, Forest, Grid, Report
 from trompe.reports.images import png
-from trompe.reports.tables import curve_table, doctor_summary, metrics_table
+from trompe.reports.tables import curve_table, doctor_summary, metrics_table, threat_models
 from trompe.reports.wording import amount, cell, value
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def html(report: Report) -> str:
         facts=_facts(report),
         contents=_contents(report),
         metrics=metrics_table(report.metrics),
+        threats=threat_models(report.metrics),
         draw=_draw,
         swatch=_swatch,
         amount=amount,

@@ -34,15 +34,23 @@ __all__ = [
     "metrics_table",
     "pivot",
     "records_table",
+    "threat_models",
 ]
 
 _SPECIAL = re.compile(r"([\\*_\[\]#|~])")
 
 
+def threat_models(metrics: Sequence[Metric]) -> dict[str, str]:
+    """The threat models that the metrics name, each with a letter to refer to it by."""
+    named = dict.fromkeys(m.threat for m in metrics if m.threat)
+    return {threat: chr(ord("A") + place) for place, threat in enumerate(named)}
+
+
 def metrics_table(metrics: Sequence[Metric]) -> Table:
-    """Every metric with its interval, n and threat model; columns nobody fills are left out."""
+    """Every metric with its interval, n and threat model (a letter); columns nobody fills are left out."""
+    letters = threat_models(metrics)
     rows: list[tuple[Cell, ...]] = [
-        (m.name, plain(m), interval(m), m.interval, m.n, m.threat) for m in metrics
+        (m.name, plain(m), interval(m), m.interval, m.n, letters.get(m.threat)) for m in metrics
     ]
     columns = ("Number", "Value", "Interval", "Kind", "n", "Threat model")
     keep = [i for i in range(6) if i < 2 or any(row[i] not in (None, "") for row in rows)]
@@ -50,6 +58,7 @@ def metrics_table(metrics: Sequence[Metric]) -> Table:
         "Every number",
         tuple(columns[i] for i in keep),
         tuple(tuple(row[i] for i in keep) for row in rows),
+        note="\n\n".join(f"{letter}. {threat}" for threat, letter in letters.items()),
     )
 
 
