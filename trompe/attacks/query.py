@@ -18,13 +18,13 @@ from trompe.core.execution import (
     working_copy,
 )
 from trompe.core.geometry import Ball, norm, per_example
+from trompe.core.objective import COMMON, CONFIRM
 from trompe.core.protocols import Region
 from trompe.core.tree import repeat, take
 
 __all__ = ["Square", "share", "squares"]
 
-PROPOSE = 2**41  # the first of the draws that make proposals; models draw below it
-CONFIRM = 2**42  # the first of the draws that confirm a success on a random model
+PROPOSE = 2**43  # the first of the draws that make proposals; models never draw from there on
 _TINY = 1e-12
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries
 
@@ -196,7 +196,7 @@ class _Oracle:
     def ask(self, trial: Tensor, live: _Walk) -> tuple[Tensor, Tensor]:
         """Margins `(B,)` on the common draws, and whether they claim a success."""
         draws = self.how.draws
-        with random.streams(live.seeds):
+        with random.streams(live.seeds, COMMON):
             logits = predict(self.fast, torch.cat([trial] * draws))
         margins = margin_of(logits, repeat(live.y, draws), self.targeted).view(draws, -1)
         need, tries = self.how.confirm
@@ -207,12 +207,12 @@ class _Oracle:
         rows = claimed.nonzero()[:, 0]
         if len(rows) == 0:
             return claimed
-        some, first = take(live, rows), CONFIRM + (number << 10)
+        some, first = take(live, rows), CONFIRM + number
         wins, used = self._win(some, first)
         need, tries = self.how.confirm if used else (1, 1)
         count = wins.long()
-        for number in range(first + 1, first + tries):
-            count = count + self._win(some, number)[0]
+        for draw in range(1, tries):
+            count = count + self._win(some, first + (draw << 20))[0]
         return claimed.index_put((rows,), count >= need)
 
     def _win(self, live: _Walk, number: int) -> tuple[Tensor, bool]:
@@ -305,7 +305,8 @@ def _moved(delta: Tensor, to: Tensor, away: Tensor, pattern: Tensor, eps: float)
     """
     wide = (len(delta), delta.shape[1] if delta.ndim == 4 else 1, -1)
     flat, here, there, shape = (part.reshape(wide) for part in (delta, to, away, pattern))
-    room = (eps**2 - flat.square().sum((1, 2), keepdim=True)).clamp_min(0) / flat.shape[1]
+    left = 1 - flat.square().sum((1, 2), keepdim=True) / eps**2 if eps > 0 else torch.zeros(())
+    room = torch.where(left > 1e-5, left, 0.0) * eps**2 / flat.shape[1]  # below it is rounding
     mass = (flat * (here | there)).square().sum(2, keepdim=True)
     old = flat * here
     old = old / old.square().sum((1, 2), keepdim=True).sqrt().clamp_min(_TINY)
