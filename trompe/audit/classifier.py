@@ -20,6 +20,7 @@ from trompe.evaluation.evaluate import Result, Stage, evaluate
 from trompe.evaluation.outcomes import nature
 from trompe.evaluation.records import Record
 from trompe.reports import (
+    Block,
     Curve,
     Finding,
     Grid,
@@ -112,7 +113,7 @@ def examine(
     part = Part(complete=result.complete, records=list(result.records))
     part.metrics += metrics(subject, result)
     part.findings.append(_finding(subject, result))
-    blocks = [
+    blocks: list[Block] = [
         curve(subject, {subject.name: result}),
         stages(subject, result),
         pictures(subject, attacks, result),
@@ -122,7 +123,7 @@ def examine(
         "the radius and judged anew, outside the attack. A radius is the largest change of a value (Linf) or "
         "the length of the change (L2, L1), where values lie in [0, 1]."
     )
-    part.sections.append(Section(f"Can {subject.name} be fooled?", text, blocks, WHITE_BOX))
+    part.sections.append(Section(f"Can {subject.name} be fooled?", text, tuple(blocks), WHITE_BOX))
     part += opinion(subject, store, "classifier", surrogate, effort, progress)
     return part
 

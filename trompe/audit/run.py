@@ -245,7 +245,8 @@ def _jobs(
     deadline: float | None,
     progress: Progress | None,
 ) -> Iterator[tuple[str, Callable[[], Part]]]:
-    plan, told = ready.plan, {"deadline": deadline, "progress": progress}
+    plan = ready.plan
+    told: dict[str, Any] = {"deadline": deadline, "progress": progress}
     if ready.autoencoder is not None:
         lying = autoencoder.Subject(
             ready.names[1],
@@ -255,7 +256,7 @@ def _jobs(
             plan.seed,
             max(20, round(100 * cost.effort)),
         )
-        yield "the autoencoder", lambda: autoencoder.examine(lying, store, **told)  # type: ignore[arg-type]
+        yield "the autoencoder", lambda: autoencoder.examine(lying, store, **told)
     if ready.classifier is None:
         return
     bare = classifier.Subject(
@@ -273,11 +274,11 @@ def _jobs(
     yield (
         "the classifier",
         lambda: classifier.examine(bare, store, surrogate=ready.judge, effort=cost.effort, **told),
-    )  # type: ignore[arg-type]
+    )
     if guard is not None:
         name = "reconstruction" if plan.defense in (None, "reconstruct") else str(plan.defense)
         other = replace(bare, model=guard, name=f"{bare.name} behind {name}")
-        yield "the defence", lambda: defense.examine(bare, other, store, effort=cost.effort, **told)  # type: ignore[arg-type]
+        yield "the defence", lambda: defense.examine(bare, other, store, effort=cost.effort, **told)
     if plan.model is None:
         yield (
             "the spread over training seeds",
