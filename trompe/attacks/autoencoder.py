@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from trompe.attacks.base import Attack, _check_labels, _check_logits, margin_of
+from trompe.attacks.base import Attack, margin_of
 from trompe.core import random
+from trompe.core.checks import check_labels, check_logits
 from trompe.core.errors import UserError
 from trompe.core.execution import predict, spend
 from trompe.core.geometry import Ball
@@ -377,12 +378,12 @@ class LatentClassifierAttack(AutoencoderAttack):
             )
         with random.streams(seeds[:1]):
             logits = judge(posterior(model, x[:1]).mean)
-        _check_logits(logits)
+        check_logits(logits, 1)
         if y is None:
             raise UserError(
                 "the attack on a classifier of codes needs labels: attack(model, x, labels)"
             )
-        return _check_labels(y, len(x), logits.shape[1]).to(x.device)
+        return check_labels(y, len(x), logits.shape[1]).to(x.device)
 
     def reference(self, model: nn.Module, y: Tensor) -> Any:
         """The labels."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trompe.core import random
+from trompe.core.checks import check_labels, check_logits
 from trompe.core.domains import Images
 from trompe.core.errors import UserError
 from trompe.core.execution import predict, working_copies
@@ -87,7 +88,7 @@ class Attack(ABC):
             model: an `nn.Module` in eval mode.
             x: a batch of inputs of the attack's domain.
             y: what the loss refers to: labels `(B,)`, or on an autoencoder the target images.
-            seeds: `(B,)` int64, each example's random stream; by default those of examples 0 .. B-1 of seed 0.
+            seeds: `(B,)` int64, each example's random stream; by default those of seed 0.
 
         Raises:
             UserError: inputs out of range, labels that do not fit, a model in train mode, no gradient path.
@@ -123,37 +124,10 @@ class ClassifierAttack(Attack):
         """Labels are whole numbers below the number of classes; outputs are logits."""
         with random.streams(seeds[:1]):
             logits = predict(model, x[:1])
-        _check_logits(logits)
+        check_logits(logits, 1)
         if y is None:
             raise UserError("an attack on a classifier needs labels: attack(model, x, y)")
-        return _check_labels(y, len(x), logits.shape[1]).to(x.device)
-
-
-def _check_logits(logits: Any) -> None:
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UserError(
-            f"expected the model to return logits of shape (B, K) with K >= 2, got {shape}"
-        )
-    if not bool(torch.isfinite(logits).all()):
-        raise UserError("the model returns NaN or infinite logits on clean inputs")
-    rows = logits.sum(1)
-    if bool((logits >= 0).all()) and bool(((rows - 1).abs() < 1e-4).all()):
-        raise UserError(
-            "the model returns probabilities; return logits instead (drop the final softmax)"
-        )
-
-
-def _check_labels(y: Tensor, count: int, classes: int) -> Tensor:
-    if y.shape != (count,) or y.is_floating_point():
-        raise UserError(
-            f"expected {count} whole-number labels, got {y.dtype} of shape {tuple(y.shape)}"
-        )
-    if bool((y < 0).any()) or bool((y >= classes).any()):
-        raise UserError(
-            f"labels must lie in 0..{classes - 1} for a model of {classes} classes, got {int(y.min())}..{int(y.max())}"
-        )
-    return y.long()
+        return check_labels(y, len(x), logits.shape[1]).to(x.device)
 
 
 def margin_of(logits: Tensor, y: Tensor, targeted: bool) -> Tensor:

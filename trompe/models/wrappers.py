@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from trompe.core.checks import check_logits
 from trompe.core.errors import UserError
 from trompe.models.blocks import Normalize
 
@@ -111,30 +112,7 @@ def check_classifier(model: nn.Module, x: Tensor, classes: int | None = None) ->
         raise UserError("the model is in train mode; call model.eval() first")
     with torch.no_grad():
         logits = model(x)
-    if (
-        not isinstance(logits, Tensor)
-        or logits.shape[:1] != x.shape[:1]
-        or logits.ndim not in (1, 2)
-    ):
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UserError(
-            f"expected logits of shape (B, classes), got {got}; wrap the model to return them"
-        )
-    if logits.ndim == 1 or logits.shape[1] == 1:
-        raise UserError("the model returns one number per image; wrap it as FromBinary(model)")
+    check_logits(logits, len(x))
     if classes is not None and logits.shape[1] != classes:
         raise UserError(f"the model returns {logits.shape[1]} logits for {classes} classes")
-    if not bool(logits.isfinite().all()):
-        raise UserError("the model returns NaN or infinite logits on clean images")
-    if _are_probabilities(logits):
-        raise UserError(
-            "the model returns probabilities, not logits; return what goes into its softmax, or "
-            "wrap it as FromProbabilities(model), which loses the gradient where they saturate"
-        )
-    return logits
-
-
-def _are_probabilities(rows: Tensor) -> bool:
-    """Whether every row is non-negative and sums to one, to rounding."""
-    tolerance = 8 * rows.shape[1] * torch.finfo(rows.dtype).eps
-    return bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() <= tolerance).all())
+    return logits  # type: ignore[no-any-return]
