@@ -1,0 +1,231 @@
+"""`trompe attack NAME`: one attack, and the adversarial inputs it finds."""
+
+import io
+from abc import abstractmethod
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from trompe.cli.command import Command, option
+from trompe.cli.console import progress, say, show_table
+from trompe.cli.files import require_folder, write_folder
+from trompe.cli.subjects import data_for, device, examples, subject, users_code
+from trompe.core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from trompe.attacks.base import Attack
+    from trompe.cli.measuring import Setting, Taken
+    from trompe.data import Dataset
+
+__all__ = ["AttackCommand", "OnAutoencoder", "OnClassifier"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackCommand(Command):
+    """What every attack's command has, whatever its own settings are."""
+
+    verb: ClassVar[str]
+
+    model: Annotated[
+        str,
+        option(
+            "What to attack: a recipe of the zoo (trompe zoo list), or module:function, which runs "
+            "your code and returns an nn.Module in eval mode.",
+            metavar="MODEL",
+        ),
+    ]
+
+    data: Annotated[
+        str | None,
+        option(
+            "digits, mnist, fashion-mnist, an .npz file, a folder of class folders of images, or "
+            "module:function, which runs your code.",
+            metavar="DATA",
+            default="what the recipe was made for",
+        ),
+    ] = None
+
+    n: Annotated[
+        int, option("Examples to attack, spread evenly over the test data.", metavar="N")
+    ] = 100
+
+    out: Annotated[
+        Path | None,
+        option(
+            "Folder of the adversarial inputs, pictures and records.",
+            metavar="FOLDER",
+            default="trompe-attack/NAME",
+        ),
+    ] = None
+
+    pictures: Annotated[
+        int, option("How many of the examples to write as 8-bit PNG files too.", metavar="N")
+    ] = 8
+
+    draws: Annotated[
+        int, option("Looks at a random model, for each number reported.", metavar="N")
+    ] = 20
+
+    seed: Annotated[int, option("Of every random draw.", metavar="N")] = 0
+
+    device: Annotated[str, option("Where to compute: cpu, cuda, cuda:1.", metavar="DEVICE")] = "cpu"
+
+    precision: Annotated[
+        Literal["float32", "bf16"],
+        option("Precision of the search; what it finds is verified in float32 always."),
+    ] = "float32"
+
+    data_root: Annotated[
+        Path | None,
+        option(
+            "Where published data sets lie.",
+            metavar="FOLDER",
+            default="$TROMPE_DATA, else your cache",
+        ),
+    ] = None
+
+    @abstractmethod
+    def attack(self, data: "Dataset") -> "Attack":
+        """The attack with its settings."""
+
+    @abstractmethod
+    def measured(self, model: "nn.Module", attack: "Attack", setting: "Setting") -> "Taken":
+        """The attack carried out, and what it achieved."""
+
+    def specs(self) -> tuple[str | None, ...]:
+        """The names that may stand for the user's code."""
+        return self.model, self.data
+
+    def run(self, command: str) -> int:
+        """Attack, measure, write, show."""
+        from trompe.cli.measuring import Setting
+        from trompe.core.execution import execution
+        from trompe.evaluation.records import write_records
+
+        for name, least in (("draws", 1), ("pictures", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"--{name} must be at least {least}, got {getattr(self, name)}")
+        folder, place = (
+            require_folder(self.out or Path("trompe-attack", self.verb)),
+            device(self.device),
+        )
+        with (
+            users_code(*self.specs()),
+            progress("attack") as told,
+            execution(precision=self.precision),
+        ):
+            data = examples(data_for(self.model, self.data), self.n, self.data_root)
+            attack = self.attack(data)
+            model = subject(self.model, data).to(place)
+            settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+            about = {"command": command, "settings": settings, "subject": self.model}
+            setting = Setting(data, self.seed, self.draws, place, about, told)
+            taken = self.measured(model, attack, setting)
+        written = write_folder(folder, _files(taken, data, self.pictures))
+        write_records(folder / "records.json", taken.records)
+        title = (
+            f"{attack.describe()['attack']} on {self.model}, {len(data)} examples of {data.name}"
+        )
+        show_table(("Number", "Value", "Interval", "n"), taken.rows(), title)
+        for name in ("adversarial.npz", "records.json"):
+            say(str(folder / name))
+        if len(written) > 1:
+            say(f"{len(written) - 1} pictures beside them")
+        return 0
+
+
+def _files(taken: "Taken", data: "Dataset", pictures: int) -> dict[str, bytes]:
+    """The arrays, and the first few examples as an image file holds them."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {k: v.cpu().numpy() for k, v in taken.arrays().items()}
+    np.savez_compressed(buffer, **arrays)
+    files = {"adversarial.npz": buffer.getvalue()}
+    if len(data.shape) == 3:
+        for name, images in taken.images().items():
+            shown = data.domain.render(images[:pictures])
+            places = taken.index[:pictures].tolist()
+            files |= {
+                f"{at:05d}-{name}.png": _png(one) for at, one in zip(places, shown, strict=True)
+            }
+    return files
+
+
+def _png(pixels: Any) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnClassifier(AttackCommand):
+    """What can be put around any attack on a classifier."""
+
+    eot: Annotated[
+        int | None,
+        option(
+            "Average gradients over that many draws of a random model (expectation over its "
+            "randomness).",
+            metavar="DRAWS",
+            default="off",
+        ),
+    ] = None
+
+    bpda: Annotated[
+        bool,
+        option(
+            "Replace the gradient of the model's purifier by the identity (backward pass "
+            "differentiable approximation)."
+        ),
+    ] = False
+
+    surrogate: Annotated[
+        str | None,
+        option(
+            "Attack this model instead and carry what is found over to --model; "
+            "module:function runs your code.",
+            metavar="MODEL",
+            default="off",
+        ),
+    ] = None
+
+    def specs(self) -> tuple[str | None, ...]:
+        """The surrogate may be the user's too."""
+        return *super().specs(), self.surrogate
+
+    def measured(self, model: "nn.Module", attack: "Attack", setting: "Setting") -> "Taken":
+        """The attack inside what was put around it."""
+        from trompe.attacks.adaptive import BPDA, EOT
+        from trompe.attacks.transfer import Transfer
+        from trompe.cli.measuring import on_classifier
+
+        targeted = bool(getattr(attack, "targeted", False))
+        if self.bpda:
+            attack = BPDA(attack)
+        if self.eot is not None:
+            attack = EOT(attack, draws=self.eot)
+        if self.surrogate is not None:
+            other = subject(self.surrogate, setting.data).to(setting.device)
+            attack = Transfer(attack, domain=attack.domain).using(surrogate=other)
+        return on_classifier(model, attack, setting, targeted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnAutoencoder(AttackCommand):
+    """An attack on an autoencoder: targeted, each example's target is the next one of another class."""
+
+    def measured(self, model: "nn.Module", attack: "Attack", setting: "Setting") -> "Taken":
+        """The attack, and how far it moved the output."""
+        from trompe.cli.measuring import on_autoencoder
+
+        if not (hasattr(model, "encode") and hasattr(model, "decode")):
+            kind = attack.describe()["attack"]
+            raise UserError(
+                f"{self.model} is a classifier, and {kind} attacks autoencoders: what has encode and decode"
+            )
+        return on_autoencoder(model, attack, setting)

@@ -1,0 +1,116 @@
+"""`trompe compare` and `trompe reproduce`: reports side by side, and published tables again."""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from trompe.cli.command import Command, option
+from trompe.cli.console import progress, say, show_table
+from trompe.cli.files import require_folder
+from trompe.core.errors import UserError
+
+__all__ = ["Compare", "Reproduce"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(Command):
+    """Set two audits side by side, and say which numbers differ by more than their intervals allow."""
+
+    a: Annotated[
+        tyro.conf.Positional[Path],
+        option(
+            "A report's folder, or its report.json.",
+            metavar="A",
+        ),
+    ]
+
+    b: Annotated[
+        tyro.conf.Positional[Path],
+        option(
+            "The report to compare with it: better and worse are said of this one.",
+            metavar="B",
+        ),
+    ]
+
+    out: Annotated[
+        Path | None,
+        option(
+            "Write the comparison as a report of its own.",
+            metavar="FOLDER",
+            default="print only",
+        ),
+    ] = None
+
+    def run(self, command: str) -> int:
+        """Read both, compare, show and write."""
+        from trompe import reports
+
+        if self.out is not None:
+            require_folder(self.out)
+        found = reports.compare(reports.read(self.a), reports.read(self.b), command=command)
+        say(found.summary)
+        for finding in found.ranked:
+            say(f"{finding.severity:>8}  {finding.headline}")
+            say(f"{'':8}  {finding.interval}", style="dim")
+        if self.out is not None:
+            for path in reports.write(found, self.out):
+                say(str(path))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduce(Command):
+    """Compute published tables and figures again, with the published number beside ours."""
+
+    target: Annotated[
+        tyro.conf.Positional[str | None],
+        option(
+            "A paper, or one table or figure of it.",
+            metavar="PAPER[/ITEM]",
+            default="list them",
+        ),
+    ] = None
+
+    scale: Annotated[
+        Literal["smoke", "cpu", "paper"],
+        option(
+            "smoke takes seconds and shows that it runs, cpu is for one machine, paper is "
+            "as published.",
+        ),
+    ] = "smoke"
+
+    resume: Annotated[
+        bool,
+        option(
+            "Go on with what an interrupted run left.",
+        ),
+    ] = False
+
+    list: Annotated[
+        bool,
+        option(
+            "List papers and items; so does leaving the target out.",
+        ),
+    ] = False
+
+    def run(self, command: str) -> int:
+        """Show the list, or run the items and say what was written."""
+        experiments = importlib.import_module("trompe.experiments")
+
+        if self.list or self.target is None:
+            if self.resume:
+                raise UserError("--resume goes with a PAPER or PAPER/ITEM to go on with")
+            rows = experiments.listing()
+            show_table(("Item", "What it is"), [row for row in rows if self._listed(str(row[0]))])
+            return 0
+        with progress(self.target) as told:
+            written = experiments.reproduce(self.target, self.scale, self.resume, told)
+        for path in written:
+            say(str(path))
+        return 0
+
+    def _listed(self, item: str) -> bool:
+        return self.target is None or item.startswith(self.target)

@@ -1,0 +1,131 @@
+"""Finding the model and the data that a command names."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trompe.core.errors import UserError
+from trompe.core.user_code import is_spec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from trompe.data import Dataset
+
+__all__ = [
+    "check_radius",
+    "data_for",
+    "device",
+    "examples",
+    "refuse_pickles",
+    "subject",
+    "users_code",
+]
+
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib", ".npy")
+
+
+@contextmanager
+def users_code(*specs: str | None) -> Iterator[None]:
+    """Let `module:function` be found in the working directory, if one of the names is of that form."""
+    if not any(spec is not None and is_spec(spec) for spec in specs):
+        yield
+        return
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)
+
+
+def refuse_pickles(model: str | None = None, data: str | None = None) -> None:
+    """Refuse what could run any code when it is opened, and bare weights, which say no architecture.
+
+    Raises:
+        UserError: with what to do instead.
+    """
+    if model is not None and not is_spec(model):
+        kind = Path(model).suffix.lower()
+        if kind == ".safetensors":
+            raise UserError(
+                f"{model} holds weights but no architecture; load it in a function of your own and "
+                "give that: --model module:function"
+            )
+        if kind in _PICKLES:
+            raise UserError(
+                f"{model} is a pickle, which can run any code when it is opened; save the weights as "
+                "safetensors, load them in a function of your own and give that: --model module:function"
+            )
+    if data is not None and not is_spec(data) and Path(data).suffix.lower() in _PICKLES:
+        raise UserError(
+            f"{data} is not read, since pickles can run any code when they are opened; write plain "
+            "arrays with numpy.savez_compressed('data.npz', x=x, y=y)"
+        )
+
+
+def data_for(model: str, data: str | None) -> str:
+    """The data to use: what was named, else the data that a recipe of the zoo was made for.
+
+    Raises:
+        UserError: the model is the user's own, and no data was named.
+    """
+    from trompe import zoo
+
+    if data is not None:
+        return data
+    if model in zoo.names():
+        return zoo.recipe(model).data
+    raise UserError(f"say what data {model} is for: --data digits, photos.npz or module:function")
+
+
+def examples(spec: str, n: int | None, root: Path | None) -> "Dataset":
+    """`n` examples spread evenly over the test data, so that data sorted by class shows every class."""
+    from trompe import data
+
+    refuse_pickles(data=spec)
+    if n is not None and n < 1:
+        raise UserError(f"--n must be at least 1, got {n}")
+    whole = data.load(spec, "test", root)
+    if n is None or n >= len(whole):
+        return whole
+    return whole.subset([k * len(whole) // n for k in range(n)])
+
+
+def subject(spec: str, data: "Dataset") -> "nn.Module":
+    """The model of that name, checked on the data."""
+    from trompe.audit.victim import victim
+
+    refuse_pickles(model=spec)
+    return victim(spec, data)
+
+
+def check_radius(eps: float, norm: str, data: "Dataset") -> None:
+    """Refuse a radius that is the whole range of the images: it was meant in 0..255.
+
+    Raises:
+        UserError: with the fraction that was meant.
+    """
+    if norm == "Linf" and len(data.shape) == 3 and eps > 1:
+        raise UserError(f"--eps {eps:g}: images lie in [0, 1]; write {eps:g}/255")
+
+
+def device(name: str) -> "torch.device":
+    """The device of that name, tried.
+
+    Raises:
+        UserError: torch cannot compute there.
+    """
+    import torch
+
+    try:
+        place = torch.device(name)
+        torch.zeros(1, device=place).add_(1).item()
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UserError(f"--device {name}: torch cannot compute there on this machine") from error
+    return place
