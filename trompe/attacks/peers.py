@@ -48,10 +48,10 @@ class _Metered(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         spend(forwards=len(x))
         with random.streams(self.seed, self.calls):
-            logits: Tensor = self.model(x.to(self.dtype))
+            logits: Tensor = self.model(x.to(self.dtype)).to(x.dtype)
         self.calls += 1
         if logits.requires_grad:
-            logits.register_hook(_note_backward)  # type: ignore[no-untyped-call]
+            logits.register_hook(_note_backward)
         return logits
 
 
@@ -301,8 +301,8 @@ class AutoAttack(Peer):
     """The AutoAttack ensemble of Croce & Hein 2020, as pyautoattack runs it.
 
     `"standard"` is APGD-CE, targeted APGD-DLR, targeted FAB and Square, each on the survivors of those
-    before. With fewer classes than its losses need, it is run without them: targeted DLR below four
-    classes, DLR below three; there are at most K - 1 targets.
+    before. It computes in float32. With fewer classes than its losses need, it is run without them:
+    targeted DLR below four classes, DLR below three; there are at most K - 1 targets.
 
     Args:
         ball: the perturbations allowed.
@@ -345,7 +345,7 @@ class AutoAttack(Peer):
         )
         with torch.no_grad():
             _fit(ensemble, model(x[:1]).shape[1])
-        found: Tensor = ensemble.run_standard_evaluation(x, y, batch_size=len(x))[0]
+        found: Tensor = ensemble.run_standard_evaluation(x.float(), y, batch_size=len(x))[0]
         return found
 
 
