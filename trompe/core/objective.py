@@ -117,7 +117,7 @@ class Problem:
 
     def gradient(self, traced: Traced) -> Tensor:
         """The gradient of the loss: `(B, *)`, or `(B, K, *)` where the loss is `(B, K)`."""
-        grad = _gradient(traced.loss, traced.v, self.fast)
+        grad = _gradient(traced.loss, traced.v, self.fast, self.how.draws)
         return grad if traced.rows is None else grad.index_select(0, traced.rows)
 
     def ranked(self, live: Live, seen: Evaluation) -> Evaluation:
@@ -141,14 +141,14 @@ class Problem:
         return done.index_put((rows,), torch.as_tensor(wins >= need))
 
 
-def _gradient(loss: Tensor, v: Tensor, model: nn.Module) -> Tensor:
+def _gradient(loss: Tensor, v: Tensor, model: nn.Module, draws: int) -> Tensor:
     """The gradient of each example's loss; `(B, K, *)` where the loss is `(B, K)`."""
     try:
         if loss.ndim == 1:
             (grad,) = torch.autograd.grad(loss.sum(), v)
-            spend(backwards=len(v))
+            spend(backwards=len(v) * draws)
             return grad
-        spend(backwards=loss.numel())
+        spend(backwards=loss.numel() * draws)
         if has_convolutions(model):
             last = loss.shape[1] - 1
             parts = [
