@@ -14,6 +14,7 @@ from trompe.attacks.elastic_net import EAD
 from trompe.attacks.gradient import APGD, APGDT, BIM, FGSM, MIFGSM, PGD, RandFGSM
 from trompe.attacks.peers import ARTAttack, AutoAttack, FoolboxAttack
 from trompe.attacks.query import Square
+from trompe.attacks.transfer import Transfer
 
 __all__ = [
     "APGD",
@@ -39,4 +40,5 @@ __all__ = [
     "RandFGSM",
     "Square",
     "StraightThrough",
+    "Transfer",
 ]

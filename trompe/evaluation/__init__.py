@@ -1,3 +1,17 @@
 """The harness: measure outside the attack, and check what was measured."""
 
-__all__: list[str] = []
+from trompe.evaluation.checks import Check, Diagnosis, doctor
+from trompe.evaluation.evaluate import Result, evaluate
+from trompe.evaluation.records import Record, read_records, wilson, write_records
+
+__all__ = [
+    "Check",
+    "Diagnosis",
+    "Record",
+    "Result",
+    "doctor",
+    "evaluate",
+    "read_records",
+    "wilson",
+    "write_records",
+]
