@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trompe.attacks.base import ClassifierAttack
-from trompe.attacks.minimal import Patient, penalised, weights
+from trompe.attacks.minimal import Patient, patience, penalised, weights
 from trompe.core.domains import Box
 from trompe.core.errors import UserError
 from trompe.core.geometry import Ball
@@ -81,8 +81,8 @@ class CW(ClassifierAttack):
         lr: Adam's step, in the units of `w`.
         c: the first weight.
         confidence: by how much of the logits' difference the answer must be wrong (kappa).
-        abort_early: whether an example's round ends once its loss no longer falls, by 0.01% in a tenth of
-            the steps.
+        abort_early: whether an example's round ends once neither its loss nor its distance falls, by 0.01% in
+            a tenth of the steps (at least 50).
         shrink: where on the tanh the box's edges lie, `atanh(shrink)`. With 0.999999, other programs' value,
             a pixel at 0 or 1 needs hundreds of steps to move, and short attacks fail or go far.
 
@@ -110,7 +110,7 @@ class CW(ClassifierAttack):
         """One search for each weight."""
         variable = _variable(self.domain.region(x), self.shrink)
         objective = penalised(variable.to_input, self.targeted, self.confidence)
-        solver = Patient(Adam(self.lr), 10 if self.abort_early else None)
+        solver = patience(Adam(self.lr), self.steps, self.abort_early)
         start = variable.to_variable(x)
 
         def attempt(c: Tensor) -> Found:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trompe.attacks.base import ClassifierAttack
-from trompe.attacks.minimal import Patient, elastic, penalised, weights
+from trompe.attacks.minimal import elastic, patience, penalised, weights
 from trompe.core.errors import UserError
 from trompe.core.geometry import norm
 from trompe.core.protocols import Region
@@ -39,7 +39,8 @@ class EAD(ClassifierAttack):
             L1 norm.
         c: the first weight.
         confidence: by how much of the logits' difference the answer must be wrong (kappa).
-        abort_early: whether an example's round ends once its loss no longer falls.
+        abort_early: whether an example's round ends once neither its loss nor its distance falls, by 0.01% in
+            a tenth of the steps (at least 50).
     """
 
     steps: int = field(default=1000, kw_only=True)
@@ -63,7 +64,7 @@ class EAD(ClassifierAttack):
         """One search for each weight."""
         distance = elastic(self.beta) if self.rule == "EN" else lambda a, b: norm(b - a, "L1")
         objective = penalised(lambda v: v, self.targeted, self.confidence, distance)
-        solver = Patient(Shrinkage(self.lr, self.beta), 10 if self.abort_early else None)
+        solver = patience(Shrinkage(self.lr, self.beta), self.steps, self.abort_early)
 
         def attempt(c: Tensor) -> Found:
             return search(

@@ -18,7 +18,16 @@ from trompe.core.losses import squared_distance
 from trompe.core.protocols import Region
 from trompe.core.search import Evaluation, Found, Objective, Solver
 
-__all__ = ["Distance", "Patient", "best_of", "elastic", "penalised", "ranking", "weights"]
+__all__ = [
+    "Distance",
+    "Patient",
+    "best_of",
+    "elastic",
+    "patience",
+    "penalised",
+    "ranking",
+    "weights",
+]
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 _LARGEST = 1e10
@@ -107,25 +116,27 @@ def best_of(one: Found, other: Found) -> Found:
 class Patient:
     """A solver whose examples leave when there is nothing left to win.
 
-    An example settles where the start is adversarial already (no distance is smaller than zero) and, with
-    `parts`, where the least loss fell by under 0.01% over the last of so many parts of the steps.
+    An example settles where its start is adversarial already (no distance is smaller than zero) and, with a
+    `window`, where over the last so many steps neither its least loss nor its best score fell by more than
+    0.01%. The authors of C&W watch the loss alone, summed over the batch.
     """
 
     solver: Solver
-    parts: int | None = None
+    window: int | None = None
 
     def start(self, v: Tensor) -> Any:
-        """The solver's own state, the least loss so far, and that at the last look back."""
-        none = torch.full((len(v),), torch.inf, dtype=v.dtype, device=v.device)
+        """The solver's own state; the least loss and score so far, and at the last look back."""
+        none = torch.full((2, len(v)), torch.inf, dtype=v.dtype, device=v.device).T
         return {"inner": self.solver.start(v), "least": none, "mark": none}
 
     def settled(self, seen: Evaluation, state: Any, number: int, total: int) -> Tensor | None:
         """Who need not go on; None where this step is no time to ask."""
         if number == 0:
             return seen.score <= -1
-        if not self._looks_back(number, total):
+        if not self._looks_back(number):
             return None
-        return torch.minimum(state["least"], seen.loss) > 0.9999 * state["mark"]  # type: ignore[no-any-return]
+        mark: Tensor = state["mark"]
+        return (_least(state, seen) >= mark - 1e-4 * mark.abs()).all(1)
 
     def step(
         self,
@@ -139,9 +150,21 @@ class Patient:
     ) -> tuple[Tensor, Any]:
         """One step of the solver."""
         v, inner = self.solver.step(v, grad, seen, state["inner"], region, number, total)
-        least = torch.minimum(state["least"], seen.loss)
-        mark = least if self._looks_back(number, total) else state["mark"]
+        if self.window is None:
+            return v, {**state, "inner": inner}
+        least = _least(state, seen)
+        mark = least if self._looks_back(number) else state["mark"]
         return v, {"inner": inner, "least": least, "mark": mark}
 
-    def _looks_back(self, number: int, total: int) -> bool:
-        return self.parts is not None and number % math.ceil(total / self.parts) == 0
+    def _looks_back(self, number: int) -> bool:
+        return self.window is not None and number % self.window == 0
+
+
+def patience(solver: Solver, steps: int, abort_early: bool) -> Patient:
+    """The solver with a window of a tenth of the steps, at least 50: momentum makes losses rise and fall."""
+    return Patient(solver, max(50, math.ceil(steps / 10)) if abort_early else None)
+
+
+def _least(state: Any, seen: Evaluation) -> Tensor:
+    """The least loss and score so far, `(B, 2)`."""
+    return torch.minimum(state["least"], torch.stack([seen.loss, seen.score], 1))
