@@ -1,0 +1,1 @@
+"""Speed beside a floor and beside other libraries: `python -m benchmarks --help`."""

@@ -1,0 +1,268 @@
+"""Attacks on classifiers beside the bare passes, Foolbox and ART, at equal gradient budgets."""
+
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import peers
+from benchmarks.timing import Contender, Timing, interleaved, ratio
+from benchmarks.victims import Victim, counted, victim
+from trompe.attacks.base import ClassifierAttack
+from trompe.attacks.carlini_wagner import CW
+from trompe.attacks.decoupled import DDN
+from trompe.attacks.deepfool import DeepFool
+from trompe.attacks.elastic_net import EAD
+from trompe.attacks.gradient import FGSM, PGD
+from trompe.core.execution import execution, metered
+from trompe.core.geometry import Ball, norm
+from trompe.evaluation.records import Record
+
+__all__ = ["CASES", "Case", "run"]
+
+EPS, STEPS = 0.3, 40
+BALL = Ball(EPS, "Linf")
+BARE = {"conv4": 10, "mlp": 400}  # passes in a round, enough to time
+
+
+@dataclass(frozen=True)
+class Case:
+    """One attack as several libraries carry it out.
+
+    Args:
+        victim: `"conv4"` or `"mlp"`.
+        norm: in which the distortion is measured.
+        ours: our attacks by the name of the contender, and the precision of their search.
+        peers: other libraries' attacks by name; made when they are needed, for their imports are slow.
+        once: peers too slow for more than one round.
+        images: attacked at once, all classified correctly.
+    """
+
+    victim: str
+    norm: str
+    ours: dict[str, tuple[ClassifierAttack, str]]
+    peers: dict[str, Callable[[], peers.Attack]]
+    once: tuple[str, ...] = ()
+    images: int = 100
+    eps: float | None = None
+
+
+def _pgd(**changes: object) -> PGD:
+    return PGD(BALL, steps=STEPS, step_size=0.025, **{"early_stop": False, **changes})  # type: ignore[arg-type]
+
+
+def _linf(name: str, **options: object) -> Callable[[], peers.Attack]:
+    return partial(peers.foolbox, name, EPS, **options)
+
+
+def _cases(name: str) -> Iterator[tuple[str, Case]]:
+    """The benchmarks of one victim."""
+    plain, low = "float32", "bf16"
+    end = "" if name == "conv4" else f"-{name}"
+    pgd = {"trompe": (_pgd(), plain), "trompe, leaving": (_pgd(early_stop=True), plain)}
+    cw = CW(steps=100, rounds=1, lr=0.05, c=10.0, abort_early=False)
+    ead = EAD(steps=100, rounds=1, lr=0.05, c=10.0, abort_early=False)
+    slow: dict[str, dict[str, tuple[ClassifierAttack, str]]] = {"pgd": {}, "cw": {}}
+    if name == "conv4":
+        slow["pgd"] = {
+            "trompe bf16": (_pgd(), low),
+            "trompe bf16, leaving": (_pgd(early_stop=True), low),
+        }
+        slow["cw"] = {"trompe bf16": (cw, low)}
+    step = {"rel_stepsize": 0.025 / EPS, "steps": STEPS}
+    yield (
+        f"pgd{end}",
+        Case(
+            name,
+            "Linf",
+            pgd | slow["pgd"],
+            {
+                "Foolbox": _linf("LinfPGD", **step),
+                "ART": partial(
+                    peers.art, "ProjectedGradientDescentPyTorch",
+                    eps=EPS, eps_step=0.025, max_iter=STEPS, num_random_init=1,
+                ),
+            },
+            eps=EPS,
+        ),
+    )  # fmt: skip
+    yield (
+        f"fgsm{end}",
+        Case(
+            name,
+            "Linf",
+            {"trompe": (FGSM(BALL), plain)},
+            {
+                "Foolbox": _linf("FGSM"),
+                "ART": partial(peers.art, "FastGradientMethod", eps=EPS),
+            },
+            eps=EPS,
+        ),
+    )
+    yield (
+        f"cw{end}",
+        Case(
+            name,
+            "L2",
+            {"trompe": (cw, plain)} | slow["cw"],
+            {
+                "Foolbox": partial(
+                    peers.foolbox, "L2CarliniWagnerAttack", binary_search_steps=1, steps=100,
+                    stepsize=0.05, initial_const=10.0, abort_early=False,
+                ),
+                "ART": partial(
+                    peers.art, "CarliniL2Method", binary_search_steps=1, max_iter=10,
+                    learning_rate=0.05, initial_const=10.0,
+                ),
+            },
+            once=("ART",),
+        ),
+    )  # fmt: skip
+    yield (
+        f"ead{end}",
+        Case(
+            name,
+            "L1",
+            {"trompe": (ead, plain)},
+            {
+                "Foolbox": partial(
+                    peers.foolbox, "EADAttack", binary_search_steps=1, steps=100,
+                    initial_stepsize=0.05, initial_const=10.0, regularization=1e-3, abort_early=False,
+                ),
+                "ART": partial(
+                    peers.art, "ElasticNet", binary_search_steps=1, max_iter=10,
+                    learning_rate=0.05, initial_const=10.0, beta=1e-3,
+                ),
+            },
+            once=("ART",),
+        ),
+    )  # fmt: skip
+    yield (
+        f"deepfool{end}",
+        Case(
+            name,
+            "L2",
+            {
+                "trompe": (DeepFool("L2", overshoot=0.02), plain),
+                "trompe, 4 classes": (DeepFool("L2", overshoot=0.02, candidates=4), plain),
+            },
+            {
+                "Foolbox": partial(
+                    peers.foolbox, "L2DeepFoolAttack", steps=50, overshoot=0.02, candidates=None
+                ),
+                "ART": partial(peers.art, "DeepFool", max_iter=50, epsilon=0.02, nb_grads=10),
+            },
+            once=("ART",),
+        ),
+    )
+    yield (
+        f"ddn{end}",
+        Case(
+            name,
+            "L2",
+            {"trompe": (DDN(steps=40), plain)},
+            {"Foolbox": partial(peers.foolbox, "DDNAttack", steps=40)},
+        ),
+    )
+
+
+CASES: dict[str, Case] = {**dict(_cases("conv4")), **dict(_cases("mlp"))}
+
+
+def run(name: str, rounds: int) -> list[Record]:
+    """The records of one benchmark: for each contender its time over the bare passes it used."""
+    case = CASES[name]
+    subject = victim(case.victim, case.images)
+    costs: dict[str, dict[str, int]] = {}
+    passes = BARE[case.victim]
+    contenders = [Contender("bare", partial(subject.bare, passes))]
+    for label, (attack, precision) in case.ours.items():
+        contenders.append(Contender(label, _ours(subject, attack, precision, label, costs)))
+    for label, make in case.peers.items():
+        limit = 1 if label in case.once else None
+        contenders.append(Contender(label, _theirs(subject, make(), label, costs), limit))
+    timings = interleaved(contenders, rounds)
+    return [_record(name, case, subject, label, timings, costs) for label in costs]
+
+
+def _ours(
+    subject: Victim,
+    attack: ClassifierAttack,
+    precision: str,
+    label: str,
+    costs: dict[str, dict[str, int]],
+) -> Callable[[], Tensor]:
+    def work() -> Tensor:
+        with execution(precision=precision), metered() as cost:
+            found = attack(subject.model, subject.x, subject.y)
+        costs[label] = {"forwards": cost.forwards, "backwards": cost.backwards}
+        return found
+
+    return work
+
+
+def _theirs(
+    subject: Victim, attack: peers.Attack, label: str, costs: dict[str, dict[str, int]]
+) -> Callable[[], Tensor]:
+    """The first, untimed call is the one whose passes are counted."""
+
+    def work() -> Tensor:
+        model: nn.Module = subject.model
+        if label not in costs:
+            model, costs[label] = counted(model)
+        found = attack(model, subject.x.clone(), subject.y)
+        model.eval().zero_grad(set_to_none=True)
+        return found
+
+    return work
+
+
+def _record(
+    name: str,
+    case: Case,
+    subject: Victim,
+    label: str,
+    timings: dict[str, Timing],
+    costs: dict[str, dict[str, int]],
+) -> Record:
+    mine = timings[label]
+    floor = [seconds / BARE[case.victim] for seconds in timings["bare"].seconds]
+    gradients = costs[label]["backwards"] / case.images
+    fooled = subject.fooled(mine.result)
+    distance = norm(mine.result - subject.x, case.norm)[fooled]  # type: ignore[arg-type]
+    middle, low, high = ratio(mine.seconds, [s * gradients for s in floor])
+    attack = case.ours[label][0] if label in case.ours else None
+    return Record(
+        metric="time over the bare passes used",
+        value=middle,
+        low=low,
+        high=high,
+        interval=f"range of {len(mine.seconds)} rounds",
+        n=case.images,
+        subject=f"mnist {case.victim}",
+        attack=label,
+        norm=case.norm,
+        eps=case.eps,
+        paper="benchmarks",
+        item=name,
+        scale="cpu",
+        seconds=mine.median,
+        forwards=costs[label]["forwards"],
+        backwards=costs[label]["backwards"],
+        extra={
+            "success": float(fooled.float().mean()),
+            "distance": float(distance.mean()) if len(distance) else float("nan"),
+            "gradients per image": gradients,
+            "bare seconds": statistics.median(floor),
+            "clean accuracy": subject.accuracy,
+        },
+        config={
+            "rounds": [round(s, 5) for s in mine.seconds],
+            "bare rounds": [round(s, 6) for s in floor],
+            "attack": str(attack) if attack is not None else label,
+            "threads": torch.get_num_threads(),
+        },
+    )

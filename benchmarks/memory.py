@@ -1,0 +1,72 @@
+"""The memory of `evaluate`: its peak on many images beside its peak on few, each in a fresh process."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from trompe.evaluation.records import Record
+
+__all__ = ["run"]
+
+COUNTS = (1000, 8000)
+PROGRAM = "import benchmarks.memory as m; print(m.peak({count}))"
+
+
+def run(rounds: int) -> list[Record]:
+    """Peak resident memory for each number of images, and their ratio."""
+    peaks = {count: min(_elsewhere(count) for _ in range(min(rounds, 2))) for count in COUNTS}
+    few, many = (peaks[count] for count in COUNTS)
+    made = [
+        _record("peak resident memory", peak, count, {"megabytes": peak / 2**20})
+        for count, peak in peaks.items()
+    ]
+    extra = {"megabytes more": (many - few) / 2**20, "images ratio": COUNTS[1] / COUNTS[0]}
+    return [*made, _record("peak memory, 8 times the images", many / few, COUNTS[1], extra)]
+
+
+def _record(metric: str, value: float, count: int, extra: dict[str, float]) -> Record:
+    return Record(
+        metric,
+        value,
+        count,
+        subject="evaluate, FGSM on digits-mlp",
+        attack=f"{count} images",
+        paper="benchmarks",
+        item="memory",
+        scale="cpu",
+        extra=extra,
+    )
+
+
+def _elsewhere(count: int) -> int:
+    """The peak of a process of its own, in bytes."""
+    program = PROGRAM.format(count=count)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return int(ran.stdout.split()[-1])
+
+
+def peak(count: int) -> int:
+    """Evaluate a stream of `count` images, made on the way, and read this process's peak in bytes."""
+    import resource
+
+    import torch
+    from torch import Tensor
+
+    from trompe import data, zoo
+    from trompe.attacks.gradient import FGSM
+    from trompe.core.geometry import Ball
+    from trompe.evaluation.evaluate import evaluate
+
+    x, y = data.load("digits").take(250).tensors()
+    assert y is not None
+
+    def stream() -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(count // 250):
+            yield x.clone(), y.clone()
+
+    torch.set_num_threads(1)
+    result = evaluate(zoo.get("digits-mlp"), FGSM(Ball(0.1)), stream())
+    assert result.records[0].n == count
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

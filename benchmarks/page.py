@@ -1,0 +1,230 @@
+"""The page of the benchmarks, made from their records."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trompe.evaluation.records import Record, read_records, replace_file
+from trompe.reports import Table, markdown_table
+
+__all__ = ["Goal", "goals", "write_page"]
+
+Records = dict[str, list[Record]]
+LATENT = "; L2"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What was asked for, what was measured, and whether that is enough."""
+
+    name: str
+    asked: str
+    measured: str
+    met: bool | None
+    note: str = ""
+
+
+def _find(records: Records, item: str, attack: str) -> Record | None:
+    return next((r for r in records.get(item, []) if r.attack == attack), None)
+
+
+def _bare(records: Records, name: str, item: str, attack: str, limit: float) -> Goal:
+    """Our time over the bare passes used."""
+    found = _find(records, item, attack)
+    if found is None:
+        return Goal(name, f"≤ {limit:g} x bare", "not measured", None)
+    shown = f"{found.value:.2f} x bare ({found.low:.2f} to {found.high:.2f})"
+    return Goal(name, f"≤ {limit:g} x bare", shown, found.value <= limit)
+
+
+def _rounds(record: Record) -> list[float]:
+    return [float(s) for s in record.config["rounds"]]
+
+
+def _beside(
+    records: Records,
+    name: str,
+    item: str,
+    attack: str,
+    peer: str,
+    limit: float,
+    tolerance: float | None = None,
+) -> Goal:
+    """Our time over a peer's (`"fastest"`: the fastest peer's), with success and distance beside it."""
+    found = _find(records, item, attack)
+    peers = [r for r in records.get(item, []) if not r.attack.startswith("trompe")]
+    asked = f"≤ {limit:g} x {'the fastest peer' if peer == 'fastest' else peer}"
+    if tolerance is not None:
+        asked += f", mean distance within {100 * tolerance:g}%"
+    chosen = [r for r in peers if peer in ("fastest", r.attack)]
+    if found is None or not chosen:
+        return Goal(name, asked, "not measured", None)
+    other = min(chosen, key=lambda r: r.seconds)
+    value = found.seconds / other.seconds
+    shown = f"{value:.3f} x {other.attack}"
+    met = value <= limit and found.extra["success"] >= other.extra["success"] - 0.01
+    if tolerance is not None:
+        apart = found.extra["distance"] / other.extra["distance"] - 1
+        shown += f", distance {100 * apart:+.2f}%"
+        met = met and apart <= tolerance
+    shown += f", success {found.extra['success']:.2f} beside {other.extra['success']:.2f}"
+    return Goal(name, asked, shown, met)
+
+
+def _faster(records: Records) -> Goal:
+    """PGD, all steps, in float32, beside every peer."""
+    found = _find(records, "pgd", "trompe")
+    peers = [r for r in records.get("pgd", []) if not r.attack.startswith("trompe")]
+    if found is None or not peers:
+        return Goal("PGD-40, all steps", "faster than every peer", "not measured", None)
+    ratios = {r.attack: found.seconds / r.seconds for r in peers}
+    shown = ", ".join(f"{value:.2f} x {name}" for name, value in ratios.items())
+    return Goal("PGD-40, all steps", "faster than every peer", shown, max(ratios.values()) < 1)
+
+
+def _memory(records: Records) -> Goal:
+    found = next((r for r in records.get("memory", []) if "megabytes more" in r.extra), None)
+    asked = "flat in the number of images"
+    if found is None:
+        return Goal("memory of `evaluate`", asked, "not measured", None)
+    shown = f"{found.extra['megabytes more']:+.1f} MB at {found.extra['images ratio']:g} times the images"
+    return Goal("memory of `evaluate`", asked, shown, found.value <= 1.05)
+
+
+def _latent(records: Records) -> list[Goal]:
+    """The attack on codes: images per second beside SciPy's at an objective within 1.5%."""
+    made = []
+    rows = [r for r in records.get("latent", []) if r.metric == "images per second"]
+    for key in dict.fromkeys((r.subject, r.attack.partition("; ")[2]) for r in rows):
+        mine = [
+            r
+            for r in rows
+            if (r.subject, r.attack.partition("; ")[2]) == key
+            and r.attack.startswith("L-BFGS,")
+            and r.extra["objective_ratio"] <= 1.015
+        ]
+        name = f"latent attack, {key[0]}, {key[1]}"
+        best = max(mine, key=lambda r: r.extra["speed_ratio"], default=None)
+        asked = "≥ 10 x SciPy's images per second, objective within 1.5%"
+        if best is None:
+            made.append(Goal(name, asked, "objective not reached", False))
+            continue
+        shown = (
+            f"{best.extra['speed_ratio']:.1f} x, objective "
+            f"{100 * (best.extra['objective_ratio'] - 1):+.2f}%"
+        )
+        made.append(Goal(name, asked, shown, best.extra["speed_ratio"] >= 10))
+    return made
+
+
+def _startup(records: Records) -> Goal:
+    found = next((r for r in records.get("startup", []) if r.subject == "trompe --help"), None)
+    if found is None:
+        return Goal("`trompe --help`", "< 0.5 s", "not measured", None)
+    return Goal("`trompe --help`", "< 0.5 s", f"{found.value:.2f} s", found.value < 0.5)
+
+
+def goals(records: Records) -> list[Goal]:
+    """Every goal, in the order in which they were set."""
+    return [
+        _bare(records, "PGD-40, all steps, float32", "pgd", "trompe", 0.90),
+        _faster(records),
+        _bare(records, "PGD-40, all steps, bf16 search", "pgd", "trompe bf16", 0.35),
+        _beside(records, "PGD-40, successes leave", "pgd", "trompe, leaving", "fastest", 0.12),
+        _beside(records, "C&W-L2, 100 steps", "cw", "trompe", "Foolbox", 0.58, 0.01),
+        _beside(records, "DeepFool, all classes", "deepfool", "trompe", "Foolbox", 0.30, 0.01),
+        _beside(
+            records, "DeepFool, 4 classes", "deepfool", "trompe, 4 classes", "Foolbox", 0.12, 0.02
+        ),
+        _beside(records, "EAD, 100 steps", "ead", "trompe", "Foolbox", 0.50, 0.01),
+        *_latent(records),
+        _bare(records, "Python overhead on the MLP, PGD-40", "pgd-mlp", "trompe", 1.25),
+        _memory(records),
+        _startup(records),
+    ]
+
+
+def _goal_table(records: Records) -> str:
+    rows = tuple((g.name, g.asked, g.measured, g.met) for g in goals(records))
+    return markdown_table(Table("", ("", "Target", "Measured", "Met"), rows))
+
+
+def _attack_table(records: Iterable[Record]) -> str:
+    rows = tuple(
+        (
+            r.attack,
+            f"{r.seconds:.3f} s",
+            f"{r.extra['gradients per image']:.1f}",
+            f"{r.value:.2f} ({r.low:.2f} to {r.high:.2f})",
+            f"{r.extra['success']:.2f}",
+            f"{r.extra['distance']:.4g}",
+        )
+        for r in records
+    )
+    columns = ("", "Time", "Gradients per image", "Time / bare passes used", "Success", "Distance")
+    return markdown_table(Table("", columns, rows))
+
+
+def _plain_table(records: Iterable[Record]) -> str:
+    rows = tuple(
+        (
+            r.subject,
+            r.attack or None,
+            r.metric,
+            f"{r.value:.4g}",
+            ", ".join(f"{key} {value:.4g}" for key, value in r.extra.items()) or None,
+        )
+        for r in records
+    )
+    return markdown_table(Table("", ("", "", "Measure", "Value", "Besides"), rows))
+
+
+TITLES = {
+    "pgd": "PGD-40 in Linf 0.3",
+    "fgsm": "FGSM in Linf 0.3",
+    "cw": "C&W-L2, 100 steps, one weight",
+    "deepfool": "DeepFool-L2",
+    "ead": "EAD, 100 steps, one weight",
+    "ddn": "DDN, 40 steps",
+    "latent": "The attack on codes",
+    "training": "Training throughput",
+    "memory": "Memory of `evaluate`",
+    "startup": "Starting",
+    "torchattacks": "torchattacks, in an environment of its own",
+}
+
+
+def _section(item: str, records: list[Record]) -> str:
+    base, _, victim = item.partition("-")
+    title = TITLES.get(base, item) + (f", on the {victim.upper()}" if victim else "")
+    attacks = all("gradients per image" in r.extra for r in records)
+    show: Callable[[Iterable[Record]], str] = _attack_table if attacks else _plain_table
+    first = records[0]
+    note = f"{first.subject}, {first.n} images at once." if attacks else ""
+    return "\n\n".join(filter(None, [f"### {title}", note, show(records)]))
+
+
+HEAD = """<!-- Made from results/benchmarks/ by `make bench`. Do not edit. -->
+
+# Benchmarks
+
+Processor time of one thread, medians of interleaved rounds: every contender runs once in each round, in
+one process, on the same model and the same images. *Bare* is one forward pass and one backward pass to
+the input (`torch.autograd.grad`) of the model as it was handed over, in float32, times the gradients
+that the attack used. Read ratios, not times; the range over the rounds stands in brackets. Success and
+distance are measured outside the attacks; the distance is the mean over the images that were fooled."""
+
+
+def write_page(folder: Path, page: Path) -> None:
+    """Write the page from all records in the folder."""
+    records: Records = {file.stem: read_records(file) for file in sorted(folder.glob("*.json"))}
+    order = {name: number for number, name in enumerate(TITLES)}
+    items = sorted(records, key=lambda item: ("-" in item, order.get(item.split("-")[0], 99)))
+    machine = _machine(records)
+    parts = [HEAD, machine, "## Targets", _goal_table(records), "## Measurements"]
+    replace_file(page, "\n\n".join([*parts, *(_section(i, records[i]) for i in items)]) + "\n")
+
+
+def _machine(records: Records) -> str:
+    versions = next((r[0].versions for r in records.values() if r), {})
+    return "Versions: " + ", ".join(f"{name} {v}" for name, v in versions.items()) + "."

@@ -1,0 +1,62 @@
+"""Interleaved timing: each contender runs once a round, so that a slow moment slows all alike."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Contender", "Timing", "interleaved", "ratio"]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something to be timed.
+
+    Args:
+        name: what it is called in the table.
+        run: the work; what it returns is kept from the first, untimed call.
+        rounds: the most rounds it takes part in; None for all. Slow peers take part in one.
+    """
+
+    name: str
+    run: Callable[[], Any]
+    rounds: int | None = None
+
+
+@dataclass
+class Timing:
+    """The processor seconds of each round, and what the first call returned."""
+
+    seconds: list[float] = field(default_factory=list)
+    result: Any = None
+
+    @property
+    def median(self) -> float:
+        """The median of the rounds."""
+        return statistics.median(self.seconds)
+
+
+def interleaved(contenders: Sequence[Contender], rounds: int) -> dict[str, Timing]:
+    """Processor seconds of each contender in each round, after one untimed call of each.
+
+    The order rotates from round to round. Processor time of one thread is wall time on a quiet machine,
+    and stays meaningful on a busy one.
+    """
+    timings = {contender.name: Timing() for contender in contenders}
+    for contender in contenders:
+        timings[contender.name].result = contender.run()
+    for number in range(rounds):
+        turn = number % len(contenders)
+        for contender in (*contenders[turn:], *contenders[:turn]):
+            if contender.rounds is None or number < contender.rounds:
+                start = time.process_time()
+                contender.run()
+                timings[contender.name].seconds.append(time.process_time() - start)
+    return timings
+
+
+def ratio(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
+    """The median, least and largest of the rounds' ratios."""
+    each = [a / b for a, b in zip(one, other, strict=False)]
+    return statistics.median(each), min(each), max(each)

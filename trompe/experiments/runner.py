@@ -1,0 +1,93 @@
+"""The runner of every item: records into `results/`, pages out of them."""
+
+from pathlib import Path
+
+from trompe.core.errors import UserError
+from trompe.experiments.catalogue import Entry, catalogue, chosen
+from trompe.experiments.store import Progress, Store
+
+__all__ = ["SCALES", "reproduce", "write_pages"]
+
+SCALES = ("smoke", "cpu", "paper")
+
+
+def reproduce(
+    target: str | None = None,
+    scale: str = "smoke",
+    resume: bool = False,
+    progress: Progress | None = None,
+    results_root: Path | str = "results",
+    pages_root: Path | str | None = None,
+) -> list[Path]:
+    """Measure a paper's tables and figures again, and write their records and its page.
+
+    Records go to `results_root/<paper>/<item>.<scale>.json`; the page, made from all records there are of
+    the paper, to `pages_root/<paper>.md`.
+
+    Args:
+        target: `"paper"`, `"paper/item"`, or None for everything.
+        scale: `"smoke"` (seconds: it runs), `"cpu"` (one machine) or `"paper"` (as published).
+        resume: take cells that are already recorded under the same configuration as they are.
+        progress: called with (cells done, total or None, what is running).
+        results_root: where records are kept.
+        pages_root: where pages are written; by default `docs/results` beside `results_root`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: no such target or scale, data that is not at hand, a folder that cannot be written.
+    """
+    if scale not in SCALES:
+        raise UserError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
+    results = Path(results_root)
+    pages = results.parent / "docs" / "results" if pages_root is None else Path(pages_root)
+    entries = chosen(target)
+    written = [_measured(entry, scale, resume, progress, results) for entry in entries]
+    return written + write_pages({entry.paper for entry in entries}, results, pages)
+
+
+def _measured(
+    entry: Entry, scale: str, resume: bool, progress: Progress | None, results: Path
+) -> Path:
+    """Run one item from the first cell to the last."""
+    module = entry.load()
+    if scale not in module.SCALES:
+        have = ", ".join(module.SCALES)
+        raise UserError(f"{entry.name} has no scale {scale!r}; it has {have}")
+    config = module.SCALES[scale]
+    path = results / entry.paper / f"{entry.item}.{scale}.json"
+    store = Store(path, entry.paper, entry.item, scale, config, resume, progress)
+    for _ in module.run(config, store):
+        pass
+    return store.finish()
+
+
+def write_pages(papers: set[str], results: Path, pages: Path) -> list[Path]:
+    """The page of each paper, from the records of the largest scale there is of each item."""
+    from trompe.evaluation.records import replace_file
+
+    written = []
+    for paper in sorted(papers):
+        parts = [_part(e, results) for e in catalogue() if e.paper == paper]
+        path = pages / f"{paper}.md"
+        notice = f"<!-- Made from results/{paper}/ by `trompe reproduce {paper}`. Do not edit. -->"
+        head = [notice, f"# {paper.replace('_', ' ').capitalize()}"]
+        replace_file(path, "\n\n".join([*head, *filter(None, parts)]) + "\n")
+        written.append(path)
+    return written
+
+
+def _part(entry: Entry, results: Path) -> str:
+    """The item's part of the page; empty where nothing is recorded."""
+    from trompe.evaluation.records import read_records
+
+    for scale in reversed(SCALES):
+        path = results / entry.paper / f"{entry.item}.{scale}.json"
+        if path.exists():
+            records = read_records(path)
+            command = f"trompe reproduce {entry.name} --scale {scale}"
+            shown: str = entry.load().render(records)
+            note = f"Scale `{scale}`, {len(records)} records; made by `{command}`."
+            return "\n\n".join([f"## {entry.title}", note, shown.strip()])
+    return ""
