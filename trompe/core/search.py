@@ -117,9 +117,9 @@ def search(
             try:
                 found.append(_restarted(problem, plan, part, rows))
             except torch.OutOfMemoryError:
-                if chunk == 1:
+                if len(rows) == 1:
                     raise
-                chunk = (chunk + 1) // 2
+                chunk = (len(rows) + 1) // 2
                 torch.cuda.empty_cache()
             else:
                 at += len(rows)
