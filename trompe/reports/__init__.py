@@ -24,6 +24,7 @@ from trompe.reports.document import (
 from trompe.reports.files import Written, read, write
 from trompe.reports.images import magnified
 from trompe.reports.page import html
+from trompe.reports.pictures import pictures
 from trompe.reports.tables import markdown, markdown_table, metric, pivot, records_table
 from trompe.reports.wording import measured
 
@@ -55,6 +56,7 @@ __all__ = [
     "measured",
     "metric",
     "now",
+    "pictures",
     "pivot",
     "read",
     "records_table",

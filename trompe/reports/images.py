@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trompe.reports.document import Image
 
-__all__ = ["magnified", "png", "read_png"]
+__all__ = ["magnified", "png", "png_bytes", "read_png"]
 
 # What a perturbation removes, leaves alone and adds: told apart by every common colour vision.
 LESS = np.array([33, 102, 172], dtype=np.float64)
@@ -18,14 +18,19 @@ NONE = np.array([232, 232, 230], dtype=np.float64)
 MORE = np.array([203, 84, 20], dtype=np.float64)
 
 
-def png(image: Image) -> str:
-    """A uint8 image (H, W, 3) as base64 PNG; grey images are stored as grey."""
+def png_bytes(image: Image) -> bytes:
+    """A uint8 image (H, W, 3) as a PNG file; grey images are stored as grey."""
     from PIL import Image as Pillow
 
     grey = bool((image == image[:, :, :1]).all())
     buffer = io.BytesIO()
     Pillow.fromarray(image[:, :, 0] if grey else image).save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()
+
+
+def png(image: Image) -> str:
+    """A uint8 image (H, W, 3) as base64 PNG."""
+    return base64.b64encode(png_bytes(image)).decode("ascii")
 
 
 def read_png(text: str) -> Image:

@@ -1,0 +1,31 @@
+"""A report's figures as files: every curve and grid is written, and shows what the report holds."""
+
+import io
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+from PIL import Image
+
+from trompe.reports import Curve, Grid, pictures
+from trompe.reports.pictures import mosaic
+
+
+def test_every_figure_is_written_in_order(report, tmp_path):
+    blocks = [b for s in report.sections for b in s.blocks if isinstance(b, Curve | Grid)]
+    paths = pictures(report, tmp_path)
+    assert len([p for p in paths if p.suffix in (".svg", ".png")]) >= len(blocks)
+    assert paths == sorted(paths)
+    for path in paths:
+        if path.suffix == ".svg":
+            assert ElementTree.parse(path).getroot().tag.endswith("svg")
+        else:
+            assert np.asarray(Image.open(io.BytesIO(path.read_bytes()))).size > 0
+
+
+def test_a_mosaic_keeps_pixels_and_leaves_gaps_white():
+    image = np.arange(4, dtype=np.uint8).reshape(2, 2) * 60
+    canvas = mosaic(Grid("g", ("a", "b"), ((image, None),)))
+    tile = canvas[6:90, 6:90, 0]
+    assert (tile[:42, :42] == 0).all()
+    assert (tile[42:, 42:] == 180).all()
+    assert (canvas[:, 96:] == 255).all()
