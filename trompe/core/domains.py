@@ -54,7 +54,7 @@ def _require_floats(x: Tensor, what: str) -> None:
         raise UserError(
             f"expected floating-point {what}, got {x.dtype}; divide 8-bit images by 255"
         )
-    if len(x) == 0:
+    if x.ndim > 0 and len(x) == 0:
         raise UserError(f"the set of {what} is empty")
     if not bool(torch.isfinite(x).all()):
         raise UserError(
@@ -97,7 +97,7 @@ class Images:
         return x.clamp(self.low, self.high)
 
     def distances(self, x: Tensor, other: Tensor) -> dict[str, Tensor]:
-        """L0 (pixels that differ in any channel), L1, L2, Linf and root mean square difference, each `(B,)`."""
+        """L0 (pixels that differ in any channel), L1, L2, Linf and RMS difference, each `(B,)`."""
         delta = (other - x).detach()
         l2 = norm(delta, "L2")
         return {

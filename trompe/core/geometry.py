@@ -163,6 +163,7 @@ def _project_l1(delta: Tensor, eps: float, box: tuple[Tensor, Tensor] | None) ->
     else:
         shrink = _shrinkage(size, bound, eps).masked_fill(inside, 0.0)
         kept = torch.minimum((size - shrink[:, None]).clamp_min(0), bound)
+        kept = kept * (eps / kept.sum(1, keepdim=True).clamp_min(_TINY)).clamp(max=1.0)  # rounding
     return (kept * delta.flatten(1).sign()).view_as(delta)
 
 
