@@ -300,7 +300,7 @@ def _for(data: str, shape: tuple[int, ...]) -> Iterator[Recipe]:
     yield Recipe(f"{data}-mlp", mlp, data, epochs=6)
     yield Recipe(f"{data}-lenet", lenet, data, epochs=6)
     yield Recipe(f"{data}-conv4", conv4, data, epochs=4, batch=64)
-    yield Recipe(f"{data}-resnet", resnet, data, epochs=2)
+    yield Recipe(f"{data}-resnet", resnet, data, epochs=5, batch=64)
     yield Recipe(f"{data}-vae", AutoencoderConfig(shape, latent=20, hidden=(400,)), data, epochs=8)
     yield Recipe(f"{data}-vae-conv", conv, data, epochs=5)
     yield Recipe(f"{data}-ae-conv", point, data, epochs=3)
