@@ -82,7 +82,7 @@ def _command(kind: type[Attack]) -> type[Command]:
     if clash:
         raise TypeError(f"{kind.__name__}: {sorted(clash)} are options of every attack already")
     space = {
-        "name": kebab(kind.__name__),
+        "verb": kebab(kind.__name__),
         "__doc__": _summary(kind),
         "attack": lambda self, data: _made(self, kind, data),
     }
@@ -140,7 +140,7 @@ def _option(name: str, hint: Any, text: str, default: Any, metavar: str | None =
     numbers = {int: "INT", float: "FLOAT", str: "STR"}
     for plain, word in numbers.items():
         metavar = metavar or (word if kind == plain | None else None)
-    shown = option(text, metavar=metavar, default="none" if default is None else "")
+    shown = option(text, metavar=metavar, default="none" if default in (None, ()) else "")
     settings = field() if default is MISSING else field(default=default)
     return name, Annotated[kind, shown], settings
 

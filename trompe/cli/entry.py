@@ -14,7 +14,7 @@ from trompe.core.errors import UserError
 
 __all__ = ["main"]
 
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh", "fish")
 ABOUT = """Attack, defend and audit machine-learning models through the latent spaces of generative models.
 
 examples:
@@ -39,7 +39,7 @@ environment:
 
 also:
   trompe --version
-  trompe --completion bash   prints completion for bash (or zsh, tcsh): eval "$(trompe --completion bash)"
+  trompe --completion bash   prints completion for bash (or zsh, fish): eval "$(trompe --completion bash)"
 """
 
 

@@ -13,7 +13,8 @@ from trompe.core.errors import UserError
 
 __all__ = ["complaint", "parse"]
 
-_FRAME = re.compile(r"[\u2500-\u257f]+")
+_SIDES = "|\u2502"
+_RULE = re.compile(r"[\s|+\u2500-\u257f-]*")
 _KINDS = {"{None}|": "", "INT": "a whole number", "FLOAT": "a number"}
 _KNOWN = (
     (
@@ -83,10 +84,10 @@ def complaint(box: str) -> str:
     """
     lines: list[str] = []
     for line in box.splitlines()[1:]:
-        text = _FRAME.sub("", line).strip()
-        if not text and _FRAME.search(line) and lines:
+        text = line.strip().strip(_SIDES).strip()
+        if _RULE.fullmatch(line) and lines:
             break
-        if text:
+        if text and not _RULE.fullmatch(line):
             lines.append(text)
     said = " ".join(lines)
     for pattern, ours in _KNOWN:

@@ -1,6 +1,6 @@
 """`trompe compare` and `trompe reproduce`: reports side by side, and published tables again."""
 
-import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -68,7 +68,7 @@ class Reproduce(Command):
     target: Annotated[
         tyro.conf.Positional[str | None],
         option(
-            "A paper, or one table or figure of it.",
+            "A paper, one table or figure of it, or all.",
             metavar="PAPER[/ITEM]",
             default="list them",
         ),
@@ -98,19 +98,24 @@ class Reproduce(Command):
 
     def run(self, command: str) -> int:
         """Show the list, or run the items and say what was written."""
-        experiments = importlib.import_module("trompe.experiments")
+        from trompe import experiments
 
         if self.list or self.target is None:
             if self.resume:
                 raise UserError("--resume goes with a PAPER or PAPER/ITEM to go on with")
-            rows = experiments.listing()
-            show_table(("Item", "What it is"), [row for row in rows if self._listed(str(row[0]))])
+            show_table(("Item", "What it is"), self._listed(experiments.listing()))
             return 0
+        target = None if self.target == "all" else self.target
         with progress(self.target) as told:
-            written = experiments.reproduce(self.target, self.scale, self.resume, told)
+            written = experiments.reproduce(target, self.scale, self.resume, told)
         for path in written:
             say(str(path))
         return 0
 
-    def _listed(self, item: str) -> bool:
-        return self.target is None or item.startswith(self.target)
+    def _listed(self, rows: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+        """The items of the paper that was named, or all of them."""
+        found = [row for row in rows if self.target in (None, "all", row[0], row[0].split("/")[0])]
+        if not found:
+            known = ", ".join(name for name, _ in rows)
+            raise UserError(f"there is no paper or item {self.target!r}; there are {known}")
+        return found

@@ -102,7 +102,23 @@ def subject(spec: str, data: "Dataset") -> "nn.Module":
     from trompe.audit.victim import victim
 
     refuse_pickles(model=spec)
-    return victim(spec, data)
+    model = victim(spec, data)
+    if not (hasattr(model, "encode") and hasattr(model, "decode")):
+        _check_labels(model, data)
+    return model
+
+
+def _check_labels(model: "nn.Module", data: "Dataset") -> None:
+    """Labels are classes that a classifier knows."""
+    import torch
+
+    with torch.no_grad():
+        classes = model(data.tensors(slice(0, 1))[0]).shape[1]
+    if data.y is not None and int(data.y.max()) >= classes:
+        raise UserError(
+            f"{data.name}: labels must lie in 0..{classes - 1} for a model of {classes} classes, found "
+            f"{int(data.y.max())}"
+        )
 
 
 def check_radius(eps: float, norm: str, data: "Dataset") -> None:
