@@ -137,13 +137,13 @@ class LBFGS:
         memory: curvature pairs kept per example.
         first_step: length, in L2, of the very first trial step.
         window: accepted losses that a new one is compared with; 1 descends monotonically.
-        overshoot: how much longer than one the first trial steps are; it falls linearly to zero.
+        overshoot: how much longer than one the first trial steps are; it fades to zero at the end.
     """
 
     memory: int = 6
     first_step: float = 3.0
     window: int = 5
-    overshoot: float = 0.8
+    overshoot: float = 0.6
 
     def start(self, v: Tensor) -> Any:
         """No accepted point, no curvature pairs."""
@@ -185,7 +185,7 @@ class LBFGS:
         turn = accepted | stuck
         new["direction"] = torch.where(turn[:, None], fresh, old["direction"])
         unit = self.first_step / new["direction"].norm(dim=1).clamp_min(_TINY)
-        longer = 1 + self.overshoot * (1 - number / total)
+        longer = 1 + self.overshoot * (1 - (number / total) ** 3)
         first = torch.where(new["count"] > 0, longer, unit.clamp(max=1.0))
         new["length"] = torch.where(turn, first, shorter)
         ahead = new["point"] + new["length"][:, None] * new["direction"]
@@ -231,14 +231,13 @@ class LBFGS:
         """`-H g` on the free coordinates; `-g` where there is no memory or that is no descent."""
         pairs, m = now["pairs"], self.memory
         q = now["grad"] * free
-        inner = torch.bmm(pairs, (pairs[:, m:] * free[:, None]).transpose(1, 2))
-        along = torch.bmm(pairs, q[:, :, None])
+        right = torch.cat([pairs[:, m:] * free[:, None], q[:, None]], 1)
+        inner = torch.bmm(pairs, right.transpose(1, 2))
         order = (now["count"][:, None] + torch.arange(m, device=q.device)) % m  # oldest first
         both = torch.cat([order, order + m], 1)[:, :, None]
-        inner = inner.gather(1, both.expand_as(inner)).gather(
-            2, order[:, None].expand(-1, 2 * m, -1)
-        )
-        weights, scale = _compact(inner, along.gather(1, both))
+        inner = inner.gather(1, both.expand_as(inner))
+        products = inner[:, :, :m].gather(2, order[:, None].expand(-1, 2 * m, -1))
+        weights, scale = _compact(products, inner[:, :, m:])
         weights = torch.zeros_like(weights).scatter(1, both[:, :, 0], weights)
         direction = -scale * q - torch.bmm(weights[:, None], pairs)[:, 0] * free
         descends = (direction * q).sum(1) < 0
