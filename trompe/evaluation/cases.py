@@ -4,15 +4,17 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from trompe.core.errors import UserError
+from trompe.evaluation.records import replace_file
 
-__all__ = ["Case", "Log", "fingerprint", "weights_digest"]
+__all__ = ["Case", "Log", "fingerprint", "tensor_digest", "weights_digest"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Case:
         attack: name of the attack that found its worst input; empty if none did.
         shares: per radius, under the worst input so far, the shares of draws that are (correct, wrong,
             rejected, wrong on the input as delivered), and 1 if any draw was wrong.
-        distances: norms of the perturbation of the worst input.
+        distances: per radius, norms of the perturbation of the worst input; empty where none was found.
     """
 
     index: int
@@ -38,18 +40,38 @@ class Case:
     level: int = -1
     attack: str = ""
     shares: Sequence[Sequence[float]] = ()
-    distances: Mapping[str, float] = field(default_factory=dict)
+    distances: Sequence[Mapping[str, float]] = ()
 
 
 def weights_digest(model: nn.Module) -> str:
-    """A hash of a model's parameters and buffers, and of its printed structure."""
+    """A hash of a model: its parameters and buffers, its printed structure, and its modules' settings.
+
+    Settings are the plain values (numbers, words, tuples of them) that modules keep as attributes.
+    """
     digest = hashlib.sha256(repr(model).encode())
+    for name, module in model.named_modules():
+        plain = {k: v for k, v in sorted(vars(module).items()) if _is_plain(v)}
+        digest.update(f"{name} {type(module).__qualname__} {plain}".encode())
     for name, values in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        if hasattr(values, "detach"):
-            digest.update(
-                values.detach().cpu().contiguous().flatten().view(-1).float().numpy().tobytes()
-            )
+        if isinstance(values, Tensor):
+            digest.update(tensor_digest(values).encode())
+    return digest.hexdigest()[:16]
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, int | float | str)
+
+
+def tensor_digest(*tensors: Tensor) -> str:
+    """A hash of the values, shapes and types of tensors."""
+    digest = hashlib.sha256()
+    for values in tensors:
+        digest.update(f"{values.dtype}{tuple(values.shape)}".encode())
+        flat = values.detach().cpu().contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 
@@ -63,31 +85,34 @@ class Log:
 
     A file that begins with another fingerprint is another run's, and is started afresh; a last line cut
     short by a kill is dropped. Without a path the log lives in memory.
+
+    Raises:
+        UserError: the file cannot be read or written.
     """
 
     def __init__(self, path: Path | str | None, mark: str) -> None:
         self.path = None if path is None else Path(path)
-        self.batches: list[dict[str, Any]] = []
+        self.mark = mark
+        self.batches: list[dict[str, Any]] = [] if self.path is None else _kept(self.path, mark)
+        self.keep(len(self.batches))
+
+    def keep(self, count: int) -> Self:
+        """Forget all batches but the first `count`."""
+        self.batches = self.batches[:count]
         if self.path is not None:
-            self._open(self.path, mark)
+            rows = [{"fingerprint": self.mark}, *self.batches]
+            replace_file(self.path, "".join(json.dumps(row) + "\n" for row in rows))
+        return self
 
-    def _open(self, path: Path, mark: str) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lines = path.read_text().split("\n")[:-1] if path.exists() else []
-            rows = [json.loads(line) for line in lines]
-            if rows and rows[0].get("fingerprint") == mark:
-                self.batches = rows[1:]
-            kept = [{"fingerprint": mark}, *self.batches]
-            path.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        except json.JSONDecodeError:
-            path.write_text(json.dumps({"fingerprint": mark}) + "\n")
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    def holds(self, number: int, data: str) -> bool:
+        """Whether batch `number` is there and was made of the data with that digest."""
+        return number < len(self.batches) and self.batches[number]["data"] == data
 
-    def add(self, cases: Iterable[Case], stages: Sequence[Mapping[str, Any]]) -> Self:
+    def add(
+        self, cases: Iterable[Case], stages: Sequence[Mapping[str, Any]], data: str = ""
+    ) -> Self:
         """Append one batch; it is on disk when this returns."""
-        row = {"cases": [asdict(case) for case in cases], "stages": list(stages)}
+        row = {"data": data, "cases": [asdict(case) for case in cases], "stages": list(stages)}
         self.batches.append(row)
         if self.path is not None:
             try:
@@ -103,3 +128,16 @@ class Log:
     def cases(self) -> list[Case]:
         """All cases so far, in the order of the data."""
         return [Case(**row) for batch in self.batches for row in batch["cases"]]
+
+
+def _kept(path: Path, mark: str) -> list[dict[str, Any]]:
+    """The whole batches of an earlier run with that fingerprint."""
+    try:
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        head, *rows = [json.loads(line) for line in lines] or [{}]
+        whole = all({"data", "cases", "stages"} <= row.keys() for row in rows)
+        return rows if whole and head.get("fingerprint") == mark else []
+    except (ValueError, AttributeError):  # damaged, or something else: not ours to go on with
+        return []
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None

@@ -6,8 +6,9 @@ about the attack than about the model.
 """
 
 import copy
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,13 @@ from trompe.attacks.base import Attack, margin_of
 from trompe.attacks.query import Square
 from trompe.attacks.transfer import Transfer
 from trompe.core import random
-from trompe.core.execution import execution
+from trompe.core.errors import UserError
+from trompe.core.execution import device_of, execution
 from trompe.core.geometry import Ball, norm, per_example
 from trompe.core.protocols import Domain
-from trompe.evaluation.evaluate import Data, Result, batches, evaluate
+from trompe.core.search import GradientWarning
+from trompe.evaluation.evaluate import Result, evaluate
+from trompe.evaluation.inputs import Data, admit, batches
 from trompe.evaluation.outcomes import REPORT, Nature, nature, outcomes
 
 __all__ = ["Check", "Diagnosis", "doctor"]
@@ -52,7 +56,7 @@ class Diagnosis:
         """One sentence."""
         failed = [check.name for check in self.checks if check.passed is False]
         if failed:
-            return f"Do not trust this robust accuracy: {'; '.join(failed)}."
+            return f"Do not trust this robust accuracy. Not so: {'; '.join(failed)}."
         skipped = sum(check.passed is None for check in self.checks)
         passed = len(self.checks) - skipped
         left = f" ({skipped} could not be asked)" if skipped else ""
@@ -91,14 +95,21 @@ def doctor(
     x, y, index = next(batches(data, n))
     domain = domain or getattr(data, "domain", None) or PGD(ball).domain
     domain.validate(x)
-    seeds = random.seeds(seed, index)
+    device = device_of(model, x)
+    x, y, seeds = x.to(device), y.to(device), random.seeds(seed, index).to(device)
+    admit(model, x, y, seeds)
     kind = nature(model, x[:16], seeds[:16])
-    patient = _Patient(model, x, y, seeds, ball, domain, kind, surrogate, steps, queries, draws)
+    right = float(outcomes(model, x, y, seeds, REPORT, 20 if kind.random else 1).correct.mean())
+    patient = _Patient(
+        model, x, y, seeds, ball, domain, kind, surrogate, steps, queries, draws, seed, right
+    )
     checks: list[Check] = []
-    for number, question in enumerate(_QUESTIONS):
-        if progress is not None:
-            progress(number, len(_QUESTIONS), question.name)
-        checks.append(question.put(patient))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GradientWarning)  # the report says it in full
+        for number, question in enumerate(_QUESTIONS):
+            if progress is not None:
+                progress(number, len(_QUESTIONS), question.name)
+            checks.append(question.put(patient))
     return Diagnosis(tuple(checks))
 
 
@@ -117,6 +128,8 @@ class _Patient:
     steps: int
     queries: int
     draws: int
+    seed: int
+    right: float
     gradient: Tensor | None = None
     made: dict[tuple[Attack, ...], Result] = field(default_factory=dict)
 
@@ -124,7 +137,9 @@ class _Patient:
         """The evaluation of one attack or several, made once."""
         if suite not in self.made:
             with execution(draws=self.draws if self.kind.random else 1):
-                self.made[suite] = evaluate(self.model, suite, (self.x, self.y), batch=len(self.x))
+                self.made[suite] = evaluate(
+                    self.model, suite, (self.x, self.y), batch=len(self.x), seed=self.seed
+                )
         return self.made[suite]
 
     def accuracy(self, *suite: Attack) -> float:
@@ -136,12 +151,9 @@ class _Patient:
         if self.gradient is not None:
             targets = APGDT(self.ball, steps=self.steps, targets=3, domain=self.domain)
             return self.accuracy(self.pgd(), targets)
-        seen = outcomes(
-            self.model, self.x, self.y, self.seeds, REPORT, 20 if self.kind.random else 1
-        )
-        return float(seen.correct.mean())
+        return self.right
 
-    def pgd(self, ball: Ball | None = None, steps: int | None = None) -> Attack:
+    def pgd(self, ball: Ball | None = None, steps: int | None = None) -> PGD:
         """The white-box attack, at some radius and length."""
         return PGD(ball or self.ball, steps=steps or self.steps, loss="margin", domain=self.domain)
 
@@ -200,14 +212,18 @@ def _finite_differences(p: _Patient) -> Answer:
 
 
 def _slope_error(p: _Patient, model: nn.Module, dtype: torch.dtype, h: float) -> Tensor:
-    """Relative error of the gradient's norm as the slope along it, where it is not zero."""
+    """Relative error of the gradient as the slope along itself, where it is not zero.
+
+    Both steps stay in the domain: at its border a model may clip, and has a slope on one side only.
+    """
     assert p.gradient is not None
     grad, x = p.gradient[:16].to(dtype), p.x[:16].to(dtype)
-    claimed = norm(grad, "L2")
-    along = grad / per_example(claimed.clamp_min(1e-30), grad)
+    step = h * grad / per_example(norm(grad, "L2").clamp_min(1e-30), grad)
+    ahead, behind = p.domain.project(x + step), p.domain.project(x - step)
+    claimed = (grad * (ahead - behind)).flatten(1).sum(1)
     with torch.no_grad():
-        rise = (p.margin(x + h * along, model) - p.margin(x - h * along, model)) / (2 * h)
-    return ((rise - claimed).abs() / claimed.clamp_min(1e-12))[claimed > 0]
+        rise = p.margin(ahead, model) - p.margin(behind, model)
+    return ((rise - claimed).abs() / claimed.clamp_min(1e-30))[claimed > 0]
 
 
 def _zero_radius(p: _Patient) -> Answer:
@@ -235,6 +251,8 @@ def _unbounded(p: _Patient) -> Answer:
 
 
 def _black_box(p: _Patient) -> Answer:
+    if p.ball.norm == "L1":
+        return None, "Square has no form for L1"
     blind = p.accuracy(Square(p.ball, steps=p.queries, domain=p.domain))
     return _compare((f"Square ({p.queries} queries)", blind), ("white box", p.white_box()), p.slack)
 
@@ -242,7 +260,8 @@ def _black_box(p: _Patient) -> Answer:
 def _transfer(p: _Patient) -> Answer:
     if p.surrogate is None:
         return None, "no surrogate model was given"
-    moved = p.accuracy(Transfer(p.pgd(), domain=p.domain).using(surrogate=p.surrogate))
+    thorough = replace(p.pgd(), early_stop=False)  # what barely fools one model moves no other
+    moved = p.accuracy(Transfer(thorough, domain=p.domain).using(surrogate=p.surrogate))
     return _compare(("transfer", moved), ("white box", p.white_box()), p.slack)
 
 
@@ -252,12 +271,18 @@ class _Question:
     why: str
     ask: Callable[[_Patient], Answer]
     needs_gradient: bool = True
+    attacks: bool = True
 
     def put(self, patient: _Patient) -> Check:
-        """Ask, unless there is no gradient where one is needed."""
+        """Ask, unless what the question needs is not there."""
         if self.needs_gradient and patient.gradient is None:
             return Check(self.name, None, "there is no gradient to follow", self.why)
-        passed, detail = self.ask(patient)
+        if self.attacks and patient.right == 0:
+            return Check(self.name, None, "no example is classified correctly", self.why)
+        try:
+            passed, detail = self.ask(patient)
+        except UserError as error:  # the model fails on the way, as with a gradient that is NaN
+            passed, detail = False, str(error)
         return Check(self.name, passed, detail, self.why)
 
 
@@ -267,17 +292,20 @@ _QUESTIONS = (
         "Noise outside the package's streams cannot be repeated, averaged over or reported on.",
         _randomness,
         needs_gradient=False,
+        attacks=False,
     ),
     _Question(
         "gradients reach the input",
         "A severed or zero gradient gives an attack nothing to follow.",
         _reaches,
         needs_gradient=False,
+        attacks=False,
     ),
     _Question(
         "autograd agrees with finite differences",
         "A backward pass that differs from the function misleads every gradient attack.",
         _finite_differences,
+        attacks=False,
     ),
     _Question(
         "radius zero gives clean accuracy",

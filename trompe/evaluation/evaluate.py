@@ -1,7 +1,8 @@
 """`evaluate`: how a classifier fares under a suite of attacks, measured outside the attacks."""
 
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,24 +13,33 @@ from torch import Tensor, nn
 from trompe.attacks.base import Attack
 from trompe.core import random
 from trompe.core.errors import UserError
-from trompe.core.execution import device_of, metered
+from trompe.core.execution import device_of, metered, policy
 from trompe.core.geometry import Ball, norm, per_example
 from trompe.core.protocols import Domain
-from trompe.data import Dataset
-from trompe.evaluation.cases import Case, Log, fingerprint, weights_digest
-from trompe.evaluation.outcomes import REPORT, SELECT, Nature, Outcomes, nature, outcomes
+from trompe.evaluation.cases import Case, Log, fingerprint, tensor_digest, weights_digest
+from trompe.evaluation.inputs import Data, admit, batches, check_labels, kind_of, length
+from trompe.evaluation.outcomes import (
+    REPORT,
+    SELECT,
+    Nature,
+    Outcomes,
+    nature,
+    outcomes,
+)
 from trompe.evaluation.records import Record
 
-__all__ = ["Data", "Result", "Stage", "batches", "evaluate"]
+__all__ = ["Result", "Stage", "evaluate"]
 
-Data = Dataset | tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
 Progress = Callable[[int, int | None, str], None]
 _SLACK = 1e-5
 
 
 @dataclass
 class Stage:
-    """What one attack of the suite did at one radius: it met the examples that still stood."""
+    """What one attack of the suite did at one radius: it met the examples that still stood.
+
+    `broken` counts those that it left more often wrong than not, and had found otherwise.
+    """
 
     attack: str
     eps: float | None
@@ -72,39 +82,20 @@ class Result:
         )
 
 
-def batches(data: Data, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Inputs, labels and indices in batches, whatever the data came as; nothing is kept."""
-    if isinstance(data, Dataset):
-        for x, y, index in data.batches(size):
-            yield x, _labels(y), index
-        return
-    at = 0
-    whole: Any = [data] if isinstance(data, tuple) and isinstance(data[0], Tensor) else data
-    for given, labels in whole:
-        for part in range(0, len(given), size):
-            piece = given[part : part + size]
-            yield piece, _labels(labels)[part : part + size], torch.arange(at, at + len(piece))
-            at += len(piece)
-    if at == 0:
-        raise UserError("the data set is empty")
-
-
-def _labels(y: Tensor | None) -> Tensor:
-    if y is None:
-        raise UserError("the data has no labels; an evaluation of a classifier needs them")
-    return y
-
-
 def _named(attack: Attack | Sequence[Attack] | Mapping[str, Attack]) -> dict[str, Attack]:
-    if isinstance(attack, Mapping):
-        return dict(attack)
-    suite = [attack] if isinstance(attack, Attack) else list(attack)
-    if not suite:
+    suite = attack if isinstance(attack, Mapping | Sequence) else [attack]
+    attacks = list(suite.values() if isinstance(suite, Mapping) else suite)
+    if not attacks:
         raise UserError("the suite holds no attack")
-    kinds = [type(a).__name__ for a in suite]
+    for each in attacks:
+        if not isinstance(each, Attack):
+            raise UserError(f"expected attacks, such as PGD(Ball(0.1)), got {kind_of(each)}")
+    if isinstance(suite, Mapping):
+        return dict(suite)
+    kinds = [kind_of(each) for each in attacks]
     return {
-        kind if kinds.count(kind) == 1 else f"{kind}-{i + 1}": a
-        for i, (kind, a) in enumerate(zip(kinds, suite, strict=True))
+        kind if kinds.count(kind) == 1 else f"{kind}-{i + 1}": each
+        for i, (kind, each) in enumerate(zip(kinds, attacks, strict=True))
     }
 
 
@@ -153,26 +144,24 @@ def evaluate(
     4
     """
     run = _Run(model, _named(attack), _levels(eps), seed, draws)
-    log = Log(None if folder is None else Path(folder) / "cases.jsonl", run.mark(data, batch))
-    done, total = len(log.batches), _length(data)
-    complete = True
+    log = Log(None if folder is None else Path(folder) / "cases.jsonl", run.mark(batch))
+    total, count, complete = length(data), 0, True
     for number, (x, y, index) in enumerate(batches(data, batch)):
-        if number < done:
-            continue
-        if deadline is not None and time.monotonic() > deadline and log.batches:
-            complete = False
-            break
-        if progress is not None:
-            progress(int(index[0]), total, subject)
-        with torch.no_grad():
-            log.add(*run.batch(x, y, index))
-    return _result(run, log, data, {"subject": subject, "threat": threat}, complete)
-
-
-def _length(data: Data) -> int | None:
-    if isinstance(data, Dataset):
-        return len(data)
-    return len(data[0]) if isinstance(data, tuple) else None
+        mark = "" if folder is None else tensor_digest(x, y)
+        if not log.holds(number, mark):
+            if deadline is not None and time.monotonic() > deadline and number:
+                complete = False
+                break
+            if number < len(log.batches):  # what was kept is of other data
+                log.keep(number)
+            if progress is not None:
+                progress(int(index[0]), total, subject)
+            with torch.no_grad():
+                log.add(*run.batch(x, y, index), mark)
+        count = number + 1
+    if count < len(log.batches):
+        log.keep(count)
+    return _result(run, log, {"subject": subject, "threat": threat}, complete)
 
 
 def _levels(eps: Sequence[float] | None) -> list[float | None]:
@@ -180,7 +169,7 @@ def _levels(eps: Sequence[float] | None) -> list[float | None]:
         return [None]
     if len(eps) == 0 or any(not e >= 0 for e in eps):
         raise UserError(f"eps must be radii of zero or more, got {list(eps)}")
-    return [float(e) for e in sorted(eps)]
+    return [float(e) for e in sorted(set(eps))]
 
 
 @dataclass
@@ -193,13 +182,15 @@ class _Run:
     seed: int
     draws: int
     kind: Nature | None = None
+    classes: int = 0
 
-    def mark(self, data: Data, batch: int) -> str:
-        """A hash of everything that the outcomes depend on."""
+    def mark(self, batch: int) -> str:
+        """A hash of everything but the data that the outcomes depend on."""
+        networks = {k: [weights_digest(n) for n in _networks(a)] for k, a in self.suite.items()}
         return fingerprint(
             model=weights_digest(self.model), suite={k: str(a) for k, a in self.suite.items()},
-            levels=self.levels, seed=self.seed, draws=self.draws, batch=batch,
-            data=getattr(data, "checksum", ""), n=_length(data),
+            networks=networks, levels=self.levels, seed=self.seed, draws=self.draws, batch=batch,
+            policy=str(policy()),
         )  # fmt: skip
 
     def batch(self, x: Tensor, y: Tensor, index: Tensor) -> tuple[list[Case], list[dict[str, Any]]]:
@@ -209,7 +200,10 @@ class _Run:
         device = device_of(self.model, x)
         x, y = x.to(device), y.to(device)
         seeds = random.seeds(self.seed, index).to(device)
-        self.kind = self.kind or nature(self.model, x[:8], seeds[:8])
+        if self.kind is None:
+            self.classes = admit(self.model, x, y, seeds)
+            self.kind = nature(self.model, x[:8], seeds[:8])
+        check_labels(y, len(x), self.classes)
         state = _State.fresh(self, x, y, seeds)
         stages: list[Stage] = []
         for level, eps in enumerate(self.levels):
@@ -218,8 +212,7 @@ class _Run:
                 state.attacked(self, name, attack if eps is None else attack.at(eps), level, stage)
                 stages.append(stage)
             state.close(run=self, domain=domain)
-        cases = state.cases(domain, index)
-        return cases, [asdict(stage) for stage in stages]
+        return state.cases(index), [asdict(stage) for stage in stages]
 
     def looks(self) -> int:
         """How often an input is judged."""
@@ -227,6 +220,13 @@ class _Run:
 
     def _radius(self, attack: Attack, eps: float | None) -> float | None:
         return getattr(getattr(attack, "ball", None), "eps", None) if eps is None else eps
+
+
+def _networks(attack: Attack) -> list[nn.Module]:
+    """What was handed to an attack, and to the one inside it, by `using`."""
+    inside = getattr(attack, "attack", None)
+    deeper = _networks(inside) if isinstance(inside, Attack) else []
+    return [*attack._networks.values(), *deeper]
 
 
 @dataclass
@@ -242,6 +242,7 @@ class _State:
     level: Tensor
     by: list[str]
     shares: list[Tensor] = field(default_factory=list)
+    norms: list[list[dict[str, float]]] = field(default_factory=list)
 
     @classmethod
     def fresh(cls, run: _Run, x: Tensor, y: Tensor, seeds: Tensor) -> "_State":
@@ -271,7 +272,7 @@ class _State:
         )
         share = outcomes(run.model, found, y, seeds, SELECT, run.looks()).wrong
         worse = share > self.share[rows]
-        stage.broken = int(worse.sum())
+        stage.broken = int(((share > 0.5) & (self.share[rows] <= 0.5)).sum())
         took = rows[worse]
         self.worst = self.worst.index_copy(0, took, found[worse])
         self.share = self.share.index_copy(0, took, share[worse])
@@ -286,27 +287,23 @@ class _State:
         delivered = outcomes(run.model, shown, self.y, self.seeds, REPORT, run.looks()).wrong
         columns = (after.correct, after.wrong, after.rejected, delivered, after.ever.float())
         self.shares.append(torch.stack(columns, 1))
+        found = {k: v.tolist() for k, v in domain.distances(self.x, self.worst).items()}
+        rows = range(len(self.x))
+        self.norms.append([{k: v[i] for k, v in found.items()} if self.by[i] else {} for i in rows])
 
-    def cases(self, domain: Domain, index: Tensor) -> list[Case]:
+    def cases(self, index: Tensor) -> list[Case]:
         """The batch as plain rows."""
-        distances = domain.distances(self.x, self.worst)
-        shares = torch.stack(self.shares, 1).tolist()
-        clean, wrong = self.clean.correct.tolist(), self.clean.wrong.tolist()
-        labels, levels, places = self.y.tolist(), self.level.tolist(), index.tolist()
-        norms = {name: values.tolist() for name, values in distances.items()}
-        return [
-            Case(
-                places[i],
-                labels[i],
-                clean[i],
-                wrong[i],
-                levels[i],
-                self.by[i],
-                shares[i],
-                {name: values[i] for name, values in norms.items()} if self.by[i] else {},
-            )
-            for i in range(len(places))
-        ]
+        columns = (
+            index.tolist(),
+            self.y.tolist(),
+            self.clean.correct.tolist(),
+            self.clean.wrong.tolist(),
+            self.level.tolist(),
+            self.by,
+            torch.stack(self.shares, 1).tolist(),
+            zip(*self.norms, strict=True),
+        )
+        return [Case(*row) for row in zip(*columns, strict=True)]
 
 
 def _clipped(attack: Attack, x: Tensor, found: Tensor) -> Tensor:
@@ -315,17 +312,17 @@ def _clipped(attack: Attack, x: Tensor, found: Tensor) -> Tensor:
         raise UserError(
             f"{type(attack).__name__} returned shape {tuple(found.shape)} for {tuple(x.shape)}"
         )
-    inside = attack.domain.project(torch.where(torch.isfinite(found), found, x))
+    inside = attack.domain.project(torch.where(torch.isfinite(found), found, x).to(x))
     ball = getattr(attack, "ball", None)
     if not isinstance(ball, Ball):
         return inside
-    size = norm(inside - x, ball.norm)
-    over = size > ball.eps * (1 + _SLACK) + 1e-9
-    shrunk = x + (inside - x) * per_example((ball.eps / size.clamp_min(1e-12)).clamp(max=1.0), x)
-    return torch.where(per_example(over, x), shrunk, inside)
+    over = norm(inside - x, ball.norm) > ball.eps * (1 + _SLACK) + 1e-9
+    if not bool(over.any()):
+        return inside
+    return torch.where(per_example(over, x), attack.domain.region(x, ball).project(inside), inside)
 
 
-def _result(run: _Run, log: Log, data: Data, about: dict[str, Any], complete: bool) -> Result:
+def _result(run: _Run, log: Log, about: dict[str, Any], complete: bool) -> Result:
     cases = log.cases
     stages: dict[tuple[str, float | None], Stage] = {}
     for row in (row for batch in log.batches for row in batch["stages"]):
@@ -353,7 +350,7 @@ def _robust(
     correct, wrong, rejected, delivered, ever = map(
         sum, zip(*(c.shares[level] for c in cases), strict=True)
     )
-    broken = [c.distances for c in cases if 0 <= c.level <= level and c.clean > 0]
+    broken = [c.distances[level] for c in cases if c.clean > 0.5 and c.shares[level][1] > 0.5]
     means = {
         f"mean {k}": sum(d[k] for d in broken) / len(broken) for k in (broken[0] if broken else {})
     }
@@ -375,8 +372,16 @@ def _robust(
         attack=" + ".join(run.suite),
         eps=radii.pop() if len(radii) == 1 else None,
         norm=getattr(getattr(next(iter(run.suite.values())), "ball", None), "norm", ""),
-        counts={"correct": round(correct), "wrong": round(wrong), "rejected": round(rejected)},
+        counts=_whole({"correct": correct, "wrong": wrong, "rejected": rejected}, len(cases)),
         seconds=sum(s.seconds for s in spent),
         forwards=sum(s.forwards for s in spent),
         backwards=sum(s.backwards for s in spent),
     )
+
+
+def _whole(shares: Mapping[str, float], n: int) -> dict[str, int]:
+    """Whole numbers that sum to n: the largest remainders are rounded up."""
+    counts = {name: math.floor(share + 1e-6) for name, share in shares.items()}
+    for name in sorted(shares, key=lambda k: counts[k] - shares[k])[: n - sum(counts.values())]:
+        counts[name] += 1
+    return counts

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from trompe.core import random
 from trompe.core.execution import spend
 
-__all__ = ["REPORT", "SELECT", "Nature", "Outcomes", "decide", "nature", "outcomes"]
+__all__ = [
+    "REPORT",
+    "SELECT",
+    "Nature",
+    "Outcomes",
+    "decide",
+    "nature",
+    "outcomes",
+]
 
 SELECT = 2**41  # the first of the draws by which the harness chooses between attacks
 REPORT = 2**42  # the first of the draws that reported numbers rest on
@@ -50,11 +58,16 @@ def nature(model: nn.Module, x: Tensor, seeds: Tensor) -> Nature:
     """Look at the same inputs three times: twice on one draw, once on another."""
     looks = []
     for number in (SELECT, SELECT, SELECT + 1):
-        with random.streams(seeds, number), torch.no_grad():
-            looks.append(model(x))
-    spend(forwards=3 * len(x))
-    same = bool(torch.equal(looks[0], looks[1]))
-    return Nature(random=not same or not bool(torch.equal(looks[0], looks[2])), controlled=same)
+        with random.streams(seeds, number):
+            looks.append(decide(model, x))
+    same = _alike(looks[0], looks[1])
+    return Nature(random=not same or not _alike(looks[0], looks[2]), controlled=same)
+
+
+def _alike(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> bool:
+    """Whether two looks agree, but for rounding: some devices add in any order."""
+    close = torch.allclose(a[0], b[0], rtol=1e-5, atol=1e-6, equal_nan=True)
+    return close and bool(torch.equal(a[1], b[1]))
 
 
 def _draws(
@@ -68,10 +81,13 @@ def _draws(
 def outcomes(
     model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor, first: int, draws: int
 ) -> Outcomes:
-    """The outcomes of inputs `x` with labels `y` over `draws` draws, from number `first` on."""
+    """The outcomes of inputs `x` with labels `y` over `draws` draws, from number `first` on.
+
+    An answer that is NaN is wrong.
+    """
     correct, wrong, rejected = (torch.zeros(len(x), device=x.device) for _ in range(3))
     for logits, accepted in _draws(model, x, seeds, first, draws):
-        right = logits.argmax(1) == y
+        right = (logits.argmax(1) == y) & ~logits.isnan().any(1)
         correct += right & accepted
         wrong += ~right & accepted
         rejected += ~accepted

@@ -113,20 +113,31 @@ def _to_json(record: Record) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """NaN and infinities are no JSON: they become null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
+    """What JSON can hold: NaN and infinities become null, and other things what they print."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
-    return value
+    if getattr(value, "ndim", None) == 0:  # a scalar of NumPy or torch
+        return _plain(value.item())
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name and rename it: it is there whole, or not at all."""
+    """Write a file under a temporary name and rename it: it is there whole, or not at all.
+
+    What is there and no ordinary file, such as a device, is written to and never replaced.
+
+    Raises:
+        UserError: the file cannot be written; what was there before still is.
+    """
     data = content.encode() if isinstance(content, str) else content
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -166,7 +177,9 @@ def read_records(path: Path | str) -> list[Record]:
         return [Record(**{**row, "value": _number(row["value"])}) for row in rows]
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except (KeyError, TypeError, json.JSONDecodeError):
+    except UserError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError):  # not JSON, not text, or not ours
         raise UserError(f"{path} is not a file of records") from None
 
 

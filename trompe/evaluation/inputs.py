@@ -1,0 +1,102 @@
+"""What comes in at the door of the harness: batches of inputs and labels, and a model that fits them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trompe.core import random
+from trompe.core.errors import UserError
+from trompe.core.execution import spend
+from trompe.data import Dataset
+from trompe.models import check_classifier
+
+__all__ = ["Data", "admit", "batches", "check_labels", "kind_of", "length"]
+
+Data = Dataset | tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
+
+
+def batches(data: Data, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Inputs, labels and indices in batches, whatever the data came as; nothing is kept."""
+    if size < 1:
+        raise UserError(f"a batch holds at least 1 example, got {size}")
+    if isinstance(data, Dataset):
+        for x, y, index in data.batches(size):
+            yield x, _labels(y), index
+        return
+    at = 0
+    for given, labels in _pairs(data):
+        for part in range(0, len(given), size):
+            piece = given[part : part + size]
+            yield piece, labels[part : part + size], torch.arange(at, at + len(piece))
+            at += len(piece)
+    if at == 0:
+        raise UserError("the data set is empty")
+
+
+def _pairs(data: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs and labels as they were given: one pair of tensors, or many."""
+    whole = [data] if isinstance(data, tuple) and isinstance(data[0], Tensor) else data
+    if not isinstance(whole, Iterable):
+        raise UserError(f"expected a data set, tensors (x, y) or batches, got {kind_of(data)}")
+    for pair in whole:
+        if not isinstance(pair, Sequence) or len(pair) != 2 or not isinstance(pair[0], Tensor):
+            raise UserError(
+                f"expected tensors (x, y), or an iterable of such pairs, got {kind_of(pair)}"
+            )
+        x, y = pair[0], _labels(pair[1])
+        if len(x) != len(y):
+            raise UserError(f"{len(x)} inputs come with {len(y)} labels")
+        yield x, y
+
+
+def kind_of(value: object) -> str:
+    """The name of a value's type, for messages."""
+    return type(value).__name__
+
+
+def _labels(y: Any) -> Tensor:
+    if y is None:
+        raise UserError("the data has no labels; an evaluation of a classifier needs them")
+    return torch.as_tensor(y)
+
+
+def length(data: Data) -> int | None:
+    """How many examples there are, where that can be told without looking at all."""
+    if isinstance(data, Dataset):
+        return len(data)
+    return len(data[0]) if isinstance(data, tuple) else None
+
+
+def admit(model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> int:
+    """Check at the door that model, inputs and labels fit; the number of classes.
+
+    Raises:
+        UserError: a model in train mode, one that does not take these inputs or return logits, or labels
+            that are not its classes.
+    """
+    spend(forwards=1)
+    try:
+        with random.streams(seeds[:1]):
+            classes = check_classifier(model, x[:1]).shape[1]
+    except UserError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        shape = tuple(x.shape[1:])
+        raise UserError(f"the model does not take inputs of shape {shape}: {first}") from error
+    check_labels(y, len(x), classes)
+    return classes
+
+
+def check_labels(y: Tensor, count: int, classes: int) -> None:
+    """Raise a `UserError` unless `y` holds `count` whole numbers below `classes`."""
+    if not isinstance(y, Tensor) or y.shape != (count,) or y.is_floating_point():
+        got = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+        raise UserError(f"expected {count} whole-number labels, got {got}")
+    if bool((y < 0).any()) or bool((y >= classes).any()):
+        raise UserError(
+            f"labels must lie in 0..{classes - 1} for a model of {classes} classes, "
+            f"got {int(y.min())}..{int(y.max())}"
+        )
