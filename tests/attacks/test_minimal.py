@@ -14,7 +14,7 @@ from trompe.attacks.carlini_wagner import Squashed
 from trompe.attacks.minimal import Patient, best_of, ranking, weights
 from trompe.core.domains import Vectors
 from trompe.core.errors import UserError
-from trompe.core.execution import metered
+from trompe.core.execution import execution, metered
 from trompe.core.geometry import Ball, norm
 from trompe.core.losses import margin
 from trompe.core.random import seeds
@@ -58,7 +58,7 @@ def inside(model: nn.Module, count: int = 12) -> tuple[Tensor, Tensor]:
 
 def smallest(model: nn.Module, x: Tensor, y: Tensor, dual: str = "L2") -> Tensor:
     """The exact distance to the nearest boundary: `min_k (z_y - z_k) / ||w_y - w_k||`, in the dual norm."""
-    weight = model[1].weight.detach()  # type: ignore[index]
+    weight: Tensor = model[1].weight.detach()  # type: ignore[index]
     with torch.no_grad():
         logits = model(x)
     leads = logits.gather(1, y[:, None]) - logits
@@ -270,6 +270,17 @@ def test_cw_moves_pixels_that_are_exactly_black_or_white(shrink: float) -> None:
     moved = (found - x).abs() > 0.02
     assert (moved & (x == 0)).any()
     assert (moved & (x == 1)).any()
+
+
+@every
+def test_a_search_in_bfloat16_succeeds_in_float32(attack: ClassifierAttack) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 8, 2), nn.ELU(), nn.Flatten(), nn.Linear(72, 4)).eval()
+    x = torch.rand(16, *SHAPE)
+    with torch.no_grad():
+        y = model(x).argmax(1)
+    with execution(precision="bf16"):
+        found = attack(model, x, y)
+    assert won(model, found, y).sum() >= won(model, attack(model, x, y), y).sum() - 2
 
 
 def test_projected_cw_stays_in_its_ball_and_reaches_further_with_a_larger_weight() -> None:

@@ -18,6 +18,7 @@ __all__ = ["DeepFool"]
 _TINY = 1e-12
 # How much longer steps are, so that boundaries are crossed: far from them, and near.
 _LEAST, _NUDGE = 1e-6, 1e-4
+_FURTHER = 1e-3  # the perturbation of a refuted claim grows by this share, beside the overshoot
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,9 @@ class Nearest:
         slope, length = self._nearest(grad, seen.loss)
         length = length + torch.where(near, _NUDGE, _LEAST).to(v.dtype)
         moved = state["total"] - per_example(length, v) * slope
+        # Who leads no more and is still here is tied, or was refuted in full precision: go further.
+        further = (1 + self.overshoot + _FURTHER) * state["total"]
+        moved = torch.where(per_example(lead <= 0, v), further, moved)
         ahead = region.project(torch.add(state["x"], moved, alpha=1 + self.overshoot))
         real = (ahead - state["x"]) / (1 + self.overshoot)
         moved = torch.where(per_example(near, v), real, moved)
