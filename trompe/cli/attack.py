@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from trompe.cli.command import Command, option
 from trompe.cli.console import progress, say, show_table
 from trompe.cli.files import require_folder, write_folder
-from trompe.cli.subjects import data_for, device, examples, subject, users_code
+from trompe.cli.subjects import (
+    classifier,
+    data_for,
+    device,
+    examples,
+    is_autoencoder,
+    subject,
+    users_code,
+)
 from trompe.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,6 +28,9 @@ if TYPE_CHECKING:
     from trompe.data import Dataset
 
 __all__ = ["AttackCommand", "OnAutoencoder", "OnClassifier"]
+
+
+_PURPOSE = "this attack is for classifiers; latent-attack and output-attack are for autoencoders"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +102,10 @@ class AttackCommand(Command):
         """The attack with its settings."""
 
     @abstractmethod
+    def victim(self, data: "Dataset") -> "nn.Module":
+        """The model, of the kind that the attack is for."""
+
+    @abstractmethod
     def measured(self, model: "nn.Module", attack: "Attack", setting: "Setting") -> "Taken":
         """The attack carried out, and what it achieved."""
 
@@ -116,12 +131,12 @@ class AttackCommand(Command):
             progress("attack") as told,
             execution(precision=self.precision),
         ):
-            data = examples(data_for(self.model, self.data), self.n, self.data_root)
+            data, places = examples(data_for(self.model, self.data), self.n, self.data_root)
             attack = self.attack(data)
-            model = subject(self.model, data).to(place)
+            model = self.victim(data).to(place)
             settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
             about = {"command": command, "settings": settings, "subject": self.model}
-            setting = Setting(data, self.seed, self.draws, place, about, told)
+            setting = Setting(data, places, self.seed, self.draws, place, about, told)
             taken = self.measured(model, attack, setting)
         written = write_folder(folder, _files(taken, data, self.pictures))
         write_records(folder / "records.json", taken.records)
@@ -198,6 +213,10 @@ class OnClassifier(AttackCommand):
         """The surrogate may be the user's too."""
         return *super().specs(), self.surrogate
 
+    def victim(self, data: "Dataset") -> "nn.Module":
+        """A classifier."""
+        return classifier(self.model, data, _PURPOSE)
+
     def measured(self, model: "nn.Module", attack: "Attack", setting: "Setting") -> "Taken":
         """The attack inside what was put around it."""
         from trompe.attacks.adaptive import BPDA, EOT
@@ -210,7 +229,7 @@ class OnClassifier(AttackCommand):
         if self.eot is not None:
             attack = EOT(attack, draws=self.eot)
         if self.surrogate is not None:
-            other = subject(self.surrogate, setting.data).to(setting.device)
+            other = classifier(self.surrogate, setting.data, _PURPOSE).to(setting.device)
             attack = Transfer(attack, domain=attack.domain).using(surrogate=other)
         return on_classifier(model, attack, setting, targeted)
 
@@ -219,13 +238,17 @@ class OnClassifier(AttackCommand):
 class OnAutoencoder(AttackCommand):
     """An attack on an autoencoder: targeted, each example's target is the next one of another class."""
 
+    def victim(self, data: "Dataset") -> "nn.Module":
+        """An autoencoder."""
+        model = subject(self.model, data)
+        if not is_autoencoder(model):
+            raise UserError(
+                f"{self.model} is a classifier; {self.verb} attacks autoencoders: what has encode and decode"
+            )
+        return model
+
     def measured(self, model: "nn.Module", attack: "Attack", setting: "Setting") -> "Taken":
         """The attack, and how far it moved the output."""
         from trompe.cli.measuring import on_autoencoder
 
-        if not (hasattr(model, "encode") and hasattr(model, "decode")):
-            kind = attack.describe()["attack"]
-            raise UserError(
-                f"{self.model} is a classifier, and {kind} attacks autoencoders: what has encode and decode"
-            )
         return on_autoencoder(model, attack, setting)

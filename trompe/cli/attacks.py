@@ -119,7 +119,7 @@ def _options(part: "Field[Any]", hint: Any, text: str) -> list[Made]:
     if part.name in ("ball", "budget"):
         free = not needed or part.name == "budget"
         made = [_option("eps", str, _RADIUS, None if free else MISSING, "RADIUS")]
-        made.append(_option("norm", Norm, _NORM, "Linf"))
+        made.append(_option("norm", Norm | None if free else Norm, _NORM, None if free else "Linf"))
         if part.name == "budget":
             made.append(_option("penalty", float, _PENALTY, None, "WEIGHT"))
         return made
@@ -140,7 +140,8 @@ def _option(name: str, hint: Any, text: str, default: Any, metavar: str | None =
     numbers = {int: "INT", float: "FLOAT", str: "STR"}
     for plain, word in numbers.items():
         metavar = metavar or (word if kind == plain | None else None)
-    shown = option(text, metavar=metavar, default="none" if default in (None, ()) else "")
+    none = "Linf" if name == "norm" else "none"
+    shown = option(text, metavar=metavar, default=none if default in (None, ()) else "")
     settings = field() if default is MISSING else field(default=default)
     return name, Annotated[kind, shown], settings
 
@@ -162,13 +163,16 @@ def _budget(given: Any, data: "Dataset") -> Ball | Penalty | None:
     penalty = getattr(given, "penalty", None)
     if hasattr(given, "penalty") and (given.eps is None) == (penalty is None):
         raise UserError("give either --eps, a radius, or --penalty, a weight")
+    if given.eps is None and given.norm is not None:
+        raise UserError("--norm is that of --eps; give both")
     if penalty is not None:
         return Penalty(penalty)
     if given.eps is None:
         return None
     eps = radius(given.eps)
-    check_radius(eps, given.norm, data)
-    return Ball(eps, given.norm)
+    norm: Norm = given.norm or "Linf"
+    check_radius(eps, norm, data)
+    return Ball(eps, norm)
 
 
 def _pair(text: str) -> tuple[str, Any]:

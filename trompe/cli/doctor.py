@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from trompe.cli.command import Command, option
 from trompe.cli.console import progress, say, show_table
 from trompe.cli.files import write_file
-from trompe.cli.subjects import check_radius, data_for, examples, subject, users_code
+from trompe.cli.subjects import check_radius, classifier, data_for, examples, users_code
 from trompe.cli.values import radius
 from trompe.core.errors import UserError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Doctor"]
 
+_PURPOSE = "the doctor examines classifiers: give the classifier, or the defended one"
 _ANSWER = {True: "passed", False: "FAILED", None: "not asked"}
 
 
@@ -139,13 +140,12 @@ class Doctor(Command):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} must be at least 1, got {getattr(self, name)}")
         with users_code(self.model, self.data, self.surrogate), progress("doctor") as told:
-            data = examples(data_for(self.model, self.data), self.n, self.data_root)
+            data, _ = examples(data_for(self.model, self.data), self.n, self.data_root)
             usual = 8 / 255 if data.shape[0] == 3 else 0.1
             eps = usual if self.eps is None else radius(self.eps)
             check_radius(eps, self.norm, data)
-            model = subject(self.model, data)
-            _require_classifier(model, self.model)
-            other = None if self.surrogate is None else subject(self.surrogate, data)
+            model = classifier(self.model, data, _PURPOSE)
+            other = None if self.surrogate is None else classifier(self.surrogate, data, _PURPOSE)
             found = doctor(
                 model,
                 data,
@@ -183,11 +183,3 @@ class Doctor(Command):
             "versions": versions(),
         }
         return (json.dumps(content, indent=1) + "\n").encode()
-
-
-def _require_classifier(model: object, spec: str) -> None:
-    if hasattr(model, "encode") and hasattr(model, "decode"):
-        raise UserError(
-            f"{spec} is an autoencoder; the doctor examines classifiers: give the classifier, or "
-            "the defended one"
-        )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trompe.attacks.base import Attack
+from trompe.attacks.transfer import Transfer
 from trompe.cli.console import Told
 from trompe.core import random
 from trompe.core.errors import UserError
@@ -26,9 +27,18 @@ BATCH = 128
 
 @dataclass(frozen=True)
 class Setting:
-    """On what, with which draws and where an attack is carried out, and what records say about it."""
+    """On what, with which draws and where an attack is carried out, and what records say about it.
+
+    Args:
+        data: the examples.
+        places: where they stand in the whole data.
+        seed, draws, device: of the measurement.
+        about: what records repeat of the run.
+        told: the progress bar, if there is one.
+    """
 
     data: Dataset
+    places: list[int]
     seed: int
     draws: int
     device: torch.device
@@ -94,6 +104,7 @@ def _batches(
             seeds = random.seeds(setting.seed, index).to(setting.device)
             parts.append(one(x, labels, index, seeds) | {"x": x, "index": index})
     joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    joined["index"] = torch.tensor(setting.places)
     return joined, cost, time.perf_counter() - start
 
 
@@ -104,15 +115,26 @@ def _common(attack: Attack, setting: Setting, cost: Cost, seconds: float) -> dic
     about = setting.about
     return {
         "subject": about["subject"],
-        "attack": attack.describe()["attack"],
+        "attack": _name(attack),
         "eps": eps,
         "norm": norm,
         "seed": setting.seed,
-        "config": {"attack": attack.describe(), **about, "data": setting.data.checksum},
+        "config": {
+            "attack": {**attack.describe(), "attack": _name(attack)},
+            **about,
+            "data": setting.data.checksum,
+        },
         "seconds": seconds,
         "forwards": cost.forwards,
         "backwards": cost.backwards,
     }
+
+
+def _name(attack: Attack) -> str:
+    """The attack's class, and what it carries over."""
+    if isinstance(attack, Transfer):
+        return f"Transfer({_name(attack.attack)})"
+    return str(attack.describe()["attack"])
 
 
 def _labels(setting: Setting) -> Tensor:

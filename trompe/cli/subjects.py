@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_radius",
+    "classifier",
     "data_for",
     "device",
     "examples",
+    "is_autoencoder",
     "refuse_pickles",
     "subject",
     "users_code",
@@ -84,17 +86,20 @@ def data_for(model: str, data: str | None) -> str:
     raise UserError(f"say what data {model} is for: --data digits, photos.npz or module:function")
 
 
-def examples(spec: str, n: int | None, root: Path | None) -> "Dataset":
-    """`n` examples spread evenly over the test data, so that data sorted by class shows every class."""
+def examples(spec: str, n: int, root: Path | None) -> tuple["Dataset", list[int]]:
+    """`n` examples and their places, spread evenly over the test data.
+
+    So data that is sorted by class shows every class.
+    """
     from trompe import data
 
     refuse_pickles(data=spec)
-    if n is not None and n < 1:
+    if n < 1:
         raise UserError(f"--n must be at least 1, got {n}")
     whole = data.load(spec, "test", root)
-    if n is None or n >= len(whole):
-        return whole
-    return whole.subset([k * len(whole) // n for k in range(n)])
+    n = min(n, len(whole))
+    places = [k * len(whole) // n for k in range(n)]
+    return whole.subset(places), places
 
 
 def subject(spec: str, data: "Dataset") -> "nn.Module":
@@ -103,9 +108,26 @@ def subject(spec: str, data: "Dataset") -> "nn.Module":
 
     refuse_pickles(model=spec)
     model = victim(spec, data)
-    if not (hasattr(model, "encode") and hasattr(model, "decode")):
+    if not is_autoencoder(model):
         _check_labels(model, data)
     return model
+
+
+def classifier(spec: str, data: "Dataset", purpose: str) -> "nn.Module":
+    """The classifier of that name, checked on the data.
+
+    Raises:
+        UserError: it is an autoencoder, and the purpose is for classifiers.
+    """
+    model = subject(spec, data)
+    if is_autoencoder(model):
+        raise UserError(f"{spec} is an autoencoder; {purpose}")
+    return model
+
+
+def is_autoencoder(model: object) -> bool:
+    """Whether it has encode and decode."""
+    return hasattr(model, "encode") and hasattr(model, "decode")
 
 
 def _check_labels(model: "nn.Module", data: "Dataset") -> None:
