@@ -67,23 +67,11 @@ SUBJECTS = [
 ]  # fmt: skip
 
 
-def _late(name: str) -> Any:
-    """An attack of the family that is listed once the package exports it."""
-    return getattr(attacks, name, None)
-
-
-if _late("ProjectedCW"):
-    SUBJECTS.append(
-        on_classifier("ProjectedCW", within(_late("ProjectedCW"), steps=20, c=10.0), ranks=False)
-    )
-if _late("CW"):
-    SUBJECTS.append(smallest("CW", minimal(_late("CW"), steps=60, rounds=4, lr=0.05, c=0.1)))
-if _late("DeepFool"):
-    SUBJECTS.append(smallest("DeepFool", minimal(_late("DeepFool"), steps=20), targetable=False))
-if _late("EAD"):
-    SUBJECTS.append(smallest("EAD", minimal(_late("EAD"), steps=60, rounds=4, lr=0.05, c=0.1)))
-if _late("DDN"):
-    SUBJECTS.append(smallest("DDN", minimal(_late("DDN"), steps=40)))
+SUBJECTS.append(on_classifier("ProjectedCW", within(A.ProjectedCW, steps=20, c=10.0), ranks=False))
+SUBJECTS.append(smallest("CW", minimal(A.CW, steps=40, rounds=3, lr=0.05, c=0.1)))
+SUBJECTS.append(smallest("DeepFool", minimal(A.DeepFool, steps=20), targetable=False))
+SUBJECTS.append(smallest("EAD", minimal(A.EAD, steps=40, rounds=3, lr=0.05, c=0.1)))
+SUBJECTS.append(smallest("DDN", minimal(A.DDN, steps=25)))
 
 
 def code_shift(model: nn.Module, found: Tensor, x: Tensor, y: Tensor) -> Tensor:
