@@ -165,6 +165,10 @@ def test_an_unknown_shell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         ("attack pgd --model digits-mlp --eps 0.1 --pictures -1", "--pictures must be at least 0"),
         ("attack latent --model digits-vae", "give either --eps, a radius, or --penalty"),
         ("attack foolbox --model digits-mlp --name LinfPGD --options steps", "expected KEY=VALUE"),
+        ("doctor --model mnist-mlp --data-root nowhere", "nowhere/mnist"),
+        ("attack pgd --model mnist-mlp --eps 0.1 --data-root nowhere", "nowhere/mnist"),
+        ("attack pgd --model mnist-mlp --eps 0.1 --device warp", "--device warp: torch cannot"),
+        ("audit --data mnist --data-root nowhere", "nowhere/mnist"),
         ("compare here there", "cannot read the report here: no such file"),
     ],
 )  # fmt: skip
