@@ -61,10 +61,11 @@ class AutoencoderAttack(Attack):
         budget: a `Ball` the perturbation stays in, or a `Penalty` on it.
         targeted: towards the target, or as far as possible from the input's own code or output.
         solver: `"lbfgs"`, `"adam"` or `"steepest"`, the last two on a cosine schedule. `"auto"` takes
-            steepest descent in an L2 ball and L-BFGS for all else (both measured best on VAEs of digits).
+            steepest descent in an L2 ball and for maximum damage in an Linf ball, and L-BFGS for all else
+            (measured best on VAEs of digits).
         steps: gradients spent on each example, per restart.
         step_size: Adam's rate (0.02, less in a small box, by default), or the first steepest step: the
-            radius for L2, a quarter of it for other norms.
+            radius for L2, half of it for other norms.
         restarts: searches; the first targeted one begins at the input, all others at a random point of
             the ball. The best is returned.
     """
@@ -190,7 +191,10 @@ class AutoencoderAttack(Attack):
         """The rule of descent."""
         ball, choice = self.ball, self.solver
         if choice == "auto":
-            choice = "steepest" if ball is not None and ball.norm == "L2" else "lbfgs"
+            along = ball is not None and (
+                ball.norm == "L2" or (ball.norm == "Linf" and not self.targeted)
+            )
+            choice = "steepest" if along else "lbfgs"
         if choice == "lbfgs":
             return LBFGS()
         if choice == "adam":
@@ -198,7 +202,7 @@ class AutoencoderAttack(Attack):
             usual = min(0.02, self.budget.eps / 5) if boxed else 0.02  # type: ignore[union-attr]
             return Adam(usual if self.step_size is None else self.step_size, schedule="cosine")
         around = Ball(1.0, "L2") if ball is None else ball
-        usual = around.eps if around.norm == "L2" else around.eps / 4
+        usual = around.eps if around.norm == "L2" else around.eps / 2
         size = usual if self.step_size is None else self.step_size
         return Steepest(size, around, schedule="cosine")
 
