@@ -86,7 +86,8 @@ class CW(ClassifierAttack):
         shrink: where on the tanh the box's edges lie, `atanh(shrink)`. With 0.999999, other programs' value,
             a pixel at 0 or 1 needs hundreds of steps to move, and short attacks fail or go far.
 
-    >>> CW(steps=20, rounds=2, c=1.0)(torch.nn.Flatten(), torch.rand(2, 1, 1, 3), torch.tensor([0, 1])).shape
+    >>> attack = CW(steps=20, rounds=2, c=1.0)
+    >>> attack(torch.nn.Flatten().eval(), torch.rand(2, 1, 1, 3), torch.tensor([0, 1])).shape
     torch.Size([2, 1, 1, 3])
     """
 
@@ -149,7 +150,7 @@ class ProjectedCW(ClassifierAttack):
         confidence: by how much of the logits' difference the answer should be wrong (kappa).
 
     >>> attack = ProjectedCW(Ball(eps=0.3), steps=5)
-    >>> attack(torch.nn.Flatten(), torch.rand(2, 1, 1, 3), torch.tensor([0, 1])).shape
+    >>> attack(torch.nn.Flatten().eval(), torch.rand(2, 1, 1, 3), torch.tensor([0, 1])).shape
     torch.Size([2, 1, 1, 3])
     """
 

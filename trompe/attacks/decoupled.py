@@ -34,7 +34,7 @@ class DDN(ClassifierAttack):
         loss: `"ce"` (the paper's), `"margin"` or `"dlr"`. Cross-entropy's gradient vanishes on over-confident
             models.
 
-    >>> DDN(steps=20)(torch.nn.Flatten(), torch.rand(2, 1, 1, 3), torch.tensor([0, 1])).shape
+    >>> DDN(steps=20)(torch.nn.Flatten().eval(), torch.rand(2, 1, 1, 3), torch.tensor([0, 1])).shape
     torch.Size([2, 1, 1, 3])
     """
 

@@ -40,10 +40,10 @@ class DeepFool(ClassifierAttack):
         overshoot: how far beyond the linearised boundary, as a share of the perturbation.
         targeted: `y` are targets; the boundary is then the one between the target and its strongest rival.
 
-    >>> flat = torch.nn.Flatten()
-    >>> x = torch.tensor([[[[0.6, 0.4]]]])
+    >>> flat = torch.nn.Flatten().eval()
+    >>> x = torch.tensor([[[[0.6, 0.2]]]])
     >>> DeepFool(overshoot=0.0)(flat, x, torch.tensor([0])).flatten().round(decimals=4)
-    tensor([0.5000, 0.5000])
+    tensor([0.4000, 0.4000])
     """
 
     norm: Literal["L2", "Linf"] = "L2"

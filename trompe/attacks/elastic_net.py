@@ -41,6 +41,10 @@ class EAD(ClassifierAttack):
         confidence: by how much of the logits' difference the answer must be wrong (kappa).
         abort_early: whether an example's round ends once neither its loss nor its distance falls, by 0.01% in
             a tenth of the steps (at least 50).
+
+    >>> attack = EAD(steps=20, rounds=2, c=1.0)
+    >>> attack(torch.nn.Flatten().eval(), torch.rand(2, 1, 1, 3), torch.tensor([0, 1])).shape
+    torch.Size([2, 1, 1, 3])
     """
 
     steps: int = field(default=1000, kw_only=True)
