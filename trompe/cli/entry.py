@@ -145,6 +145,10 @@ def _told(sentence: str, code: int) -> int:
 
 
 def _let_go_of_output() -> None:
-    """Nobody reads standard output, or it is full: what it still holds must not fail again at exit."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Where nobody reads standard output, or it is full, what it still holds must not fail again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            stream = sys.stdout.fileno()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
