@@ -17,7 +17,7 @@ from trompe.data import Dataset
 from trompe.evaluation.checks import Check as Checked
 from trompe.evaluation.checks import Diagnosis, doctor
 from trompe.evaluation.evaluate import Result, Stage, evaluate
-from trompe.evaluation.outcomes import nature
+from trompe.evaluation.outcomes import REPORT, nature
 from trompe.evaluation.records import Record
 from trompe.reports import (
     Block,
@@ -48,6 +48,7 @@ __all__ = [
     "pictures",
     "stages",
     "suite",
+    "untested",
 ]
 
 WHITE_BOX = (
@@ -67,17 +68,23 @@ def suite(ball: Ball, domain: Any, effort: float = 1.0) -> dict[str, Attack]:
         effort: scales the number of steps and queries.
     """
     steps = max(5, round(50 * effort))
-    return {
+    attacks: dict[str, Attack] = {
         "PGD": PGD(ball, steps=steps, domain=domain),
         "APGD-DLR": APGD(ball, steps=steps, loss="dlr", domain=domain),
         "APGD-T": APGDT(ball, steps=steps, targets=9, domain=domain),
-        "Square": Square(ball, steps=max(50, round(500 * effort)), domain=domain),
     }
+    if ball.norm != "L1":  # Square has no form there
+        attacks["Square"] = Square(ball, steps=max(50, round(500 * effort)), domain=domain)
+    return attacks
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: a model, under a name, on data, at radii."""
+    """What is measured: a model, under a name, on data, at radii.
+
+    Args:
+        role: what its metrics are called, the same in all reports so that they compare.
+    """
 
     name: str
     model: nn.Module
@@ -86,6 +93,7 @@ class Subject:
     norm: Norm
     seed: int
     draws: int
+    role: str = "classifier"
 
     @property
     def ball(self) -> Ball:
@@ -125,7 +133,22 @@ def examine(
     )
     part.sections.append(Section(f"Can {subject.name} be fooled?", text, tuple(blocks), WHITE_BOX))
     part += opinion(subject, store, "classifier", surrogate, effort, progress)
+    part.untested += untested(subject)
     return part
+
+
+def untested(subject: Subject) -> list[str]:
+    """What this part leaves open."""
+    others = " and ".join(n for n in ("Linf", "L2", "L1") if n != subject.norm)
+    left = [f"Changes measured in other norms: {others}."]
+    if subject.norm == "L1":
+        left.append("Attackers of the classifier who only ask: Square has no form for L1.")
+    if hasattr(subject.model, "decide"):
+        left.append(
+            f"Attackers of {subject.name} who also aim to pass its detectors: the attacks here aim at "
+            "the class alone."
+        )
+    return left
 
 
 def measured(
@@ -147,7 +170,7 @@ def measured(
             seed=subject.seed,
             draws=subject.draws,
             batch=128,
-            folder=store.folder / key,
+            folder=store.place(key),
             deadline=deadline,
             progress=progress,
             subject=subject.name,
@@ -158,16 +181,17 @@ def measured(
 def _draws(subject: Subject) -> int:
     x, _ = subject.data.tensors(slice(0, 8))
     x = x.to(device_of(subject.model, x))
-    return 10 if nature(subject.model, x, random.seeds(subject.seed, len(x))).random else 1
+    seeds = random.seeds(subject.seed, len(x)).to(x.device)
+    return 10 if nature(subject.model, x, seeds).random else 1
 
 
 def metrics(subject: Subject, result: Result, who: str = "") -> list[Metric]:
     """Clean accuracy, and robust accuracy at each radius, under names that two reports share."""
     clean, *robust = result.records
-    first = [] if who else [metric(clean, f"{subject.name}: clean accuracy", "higher")]
+    first = [] if who else [metric(clean, f"{subject.role}: clean accuracy", "higher")]
     return first + [
         metric(
-            record, f"{subject.name}: robust accuracy at {subject.norm} {eps:.4g}{who}", "higher"
+            record, f"{subject.role}: robust accuracy at {subject.norm} {eps:.4g}{who}", "higher"
         )
         for eps, record in zip(subject.eps, robust, strict=True)
     ]
@@ -200,16 +224,20 @@ def change(norm: Norm, eps: float) -> str:
 
 def _finding(subject: Subject, result: Result) -> Finding:
     rate = fooled(subject, result)
-    delivered = at_middle(subject, result)[1].extra["wrong when delivered"]
-    eps, record = at_middle(subject, result)
+    name = sentence(subject.name)
+    if rate.n == 0:
+        head = f"{name} classifies no image correctly, so there is nothing to attack."
+        return Finding("high", head, "", WHITE_BOX, in_words(metric(result.records[0])))
+    _, record = at_middle(subject, result)
+    delivered = record.extra["wrong when delivered"]
     detail = (
         f"Accuracy falls from {result.clean_accuracy:.1%} to {record.value:.1%}. Saved as 8-bit files, "
-        f"{delivered:.1%} of all images are still misread."
+        f"{delivered:.1%} of all images are misread, those counted that were misread before."
     )
     return Finding(
         severity(rate.value),
-        f"{sentence(subject.name)} misreads {rate.value:.0%} of the images it had right, "
-        f"after {change(subject.norm, eps)}.",
+        f"{name} misreads {rate.value:.0%} of the images it had right, "
+        f"after {change(subject.norm, subject.ball.eps)}.",
         detail,
         WHITE_BOX,
         in_words(metric(rate, "fooled", "lower")),
@@ -263,15 +291,16 @@ def pictures(
     domain, names = subject.data.domain, subject.data.classes
     rows, captions = [], []
     for case in chosen:
-        x, y = subject.data.tensors(torch.tensor([case.index]))
+        index = torch.tensor([case.index])
+        x, y = subject.data.tensors(index)
         device = device_of(subject.model, x)
         x, y = x.to(device), torch.as_tensor(y).to(device)
+        seeds = random.seeds(subject.seed, index).to(device)
         with execution(draws=_draws(subject)):
             attack = attacks[case.attack].at(subject.eps[case.level])
-            found = attack(
-                subject.model, x, y, seeds=random.seeds(subject.seed, torch.tensor([case.index]))
-            )
-        seen = subject.model(found).softmax(1)[0].detach()
+            found = attack(subject.model, x, y, seeds=seeds)
+        with torch.no_grad(), random.streams(seeds, REPORT):
+            seen = subject.model(found).softmax(1)[0]
         image, gain = (
             magnified((found - x)[0].cpu().numpy())
             if x.ndim == 4
@@ -312,7 +341,7 @@ def opinion(
 
     diagnosis = Diagnosis(tuple(Checked(**row) for row in store.get(f"doctor-{key}", examined)))
     part = Part(doctor=list(checks(diagnosis.checks, subject.name)))
-    part.verdicts.append(f"{subject.name}: {diagnosis.verdict}")
+    part.verdicts.append(f"{sentence(subject.name)}: {diagnosis.verdict}")
     if not diagnosis.healthy:
         headline = f"The robust accuracy of {subject.name} cannot be trusted."
         part.findings.append(Finding("high", headline, diagnosis.verdict, WHITE_BOX))

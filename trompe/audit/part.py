@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from trompe.core.errors import UserError
 from trompe.evaluation.records import Record, replace_file
 from trompe.reports import Check, Finding, Metric, Section, Severity
 
@@ -32,38 +33,50 @@ class Part:
     complete: bool = True
 
     def __iadd__(self, other: "Part") -> "Part":
-        for name in (
-            "findings",
-            "sections",
-            "metrics",
-            "doctor",
-            "verdicts",
-            "untested",
-            "records",
-        ):
+        for name in (f.name for f in fields(self) if f.name != "complete"):
             getattr(self, name).extend(getattr(other, name))
         self.complete = self.complete and other.complete
         return self
 
 
 class Store:
-    """Finished pieces of work, as JSON under one folder, each under the hash of what it depends on."""
+    """Finished pieces of work, as JSON under one folder, each under the hash of what it depends on.
 
-    def __init__(self, folder: Path, mark: str) -> None:
-        self.folder, self.mark = folder, mark
+    Args:
+        folder: where they lie. Nothing there but pieces of these names is ever touched.
+        mark: the hash.
+        resume: whether pieces that an earlier run left may be used.
+    """
+
+    def __init__(self, folder: Path, mark: str, resume: bool = True) -> None:
+        self.folder, self.mark, self.resume = folder, mark, resume
+        self._ours: set[str] = set()
 
     def get(self, name: str, make: Callable[[], Any]) -> Any:
         """The piece of that name, made if it is not there."""
         path = self.folder / f"{name}.json"
-        try:
-            kept = json.loads(path.read_text())
-            if kept["mark"] == self.mark:
-                return kept["value"]
-        except (OSError, ValueError, KeyError):
-            pass
+        if self.resume or name in self._ours:
+            try:
+                kept = json.loads(path.read_text())
+                if kept["mark"] == self.mark:
+                    return kept["value"]
+            except (OSError, ValueError, KeyError, TypeError):
+                pass
         value = make()
         replace_file(path, json.dumps({"mark": self.mark, "value": value}))
+        self._ours.add(name)
         return value
+
+    def place(self, name: str) -> Path:
+        """A folder for the cases of an evaluation, which goes on with what it finds there."""
+        path = self.folder / name
+        if not self.resume and name not in self._ours:
+            try:
+                (path / "cases.jsonl").unlink(missing_ok=True)
+            except OSError as error:
+                raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+        self._ours.add(name)
+        return path
 
 
 def severity(rate: float, scale: Sequence[float] = (0.75, 0.5, 0.25, 0.05)) -> Severity:

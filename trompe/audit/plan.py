@@ -86,7 +86,7 @@ def radii(plan: Plan, data: Dataset) -> tuple[float, ...]:
     stands for as large a part of the space: a quarter of sqrt(d) and of d times the Linf radius.
     """
     if plan.eps:
-        return tuple(sorted(plan.eps))
+        return tuple(sorted(set(plan.eps)))
     usual = _RADII.get(plan.data, _COLOUR if data.shape[0] == 3 else (0.05, 0.1, 0.2, 0.3))
     size = math.prod(data.shape)
     factor = {"Linf": 1.0, "L2": math.sqrt(size) / 4, "L1": size / 16}[plan.norm]

@@ -4,9 +4,10 @@ import math
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from trompe.audit import autoencoder, classifier, defense, spread
 from trompe.audit.part import Part, Progress, Store
 from trompe.audit.plan import Plan, radii
 from trompe.audit.victim import defended, named, recipe, victim
+from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.execution import Cost, device_of, execution, has_fast_bf16, metered
+from trompe.core.search import GradientWarning
 from trompe.data import Dataset, load
 from trompe.defenses.reconstruct import Reconstruct
 from trompe.evaluation.cases import fingerprint, weights_digest
@@ -40,12 +43,10 @@ class Estimate:
     n: int
     effort: float
     seconds: float
-    training: tuple[str, ...]
 
     def __str__(self) -> str:
-        train = f" after training {' and '.join(self.training)}" if self.training else ""
         reduced = f", at {self.effort:.0%} of the usual steps" if self.effort < 1 else ""
-        return f"About {_duration(self.seconds)} for {self.n} images{reduced}{train}."
+        return f"About {_duration(self.seconds)} for {self.n} images{reduced}."
 
 
 def _duration(seconds: float) -> str:
@@ -67,10 +68,8 @@ class _Prepared:
 
 
 def _prepare(plan: Plan) -> _Prepared:
-    data = load(plan.data, "test", plan.data_root)
+    data = _shuffled(load(plan.data, "test", plan.data_root), plan.seed)
     train = load(plan.data, "train", plan.data_root)
-    if len(data) == 0:
-        raise UserError(f"{plan.data} holds no test examples")
     ready = _Prepared(plan, data, train)
     _find_models(ready)
     if ready.classifier is not None and data.y is None:
@@ -85,6 +84,11 @@ def _prepare(plan: Plan) -> _Prepared:
         if model is not None:
             model.to(plan.device)
     return ready
+
+
+def _shuffled(data: Dataset, seed: int) -> Dataset:
+    """The examples in an order of chance: of a set sorted by class the first n are no sample."""
+    return data.subset(random.seeds(seed, len(data)).argsort())
 
 
 def _find_models(ready: _Prepared) -> None:
@@ -130,16 +134,16 @@ def estimate(plan: Plan) -> Estimate:
 
 def _estimate(ready: _Prepared) -> Estimate:
     plan, total = ready.plan, len(ready.data)
-    each = _seconds_per_example(ready)
+    each = max(_seconds_per_example(ready), 1e-9)
     n = min(total, plan.n or (_DEFAULT_N if plan.budget is None else total))
     fixed = 10.0
     if plan.budget is None:
-        return Estimate(n, 1.0, fixed + n * each, ())
+        return Estimate(n, 1.0, fixed + n * each)
     room = max(plan.budget * 0.7 - fixed, 1.0)
     effort = min(1.0, max(0.1, room / (min(n, 200) * each)))
     fits = max(20, math.floor(room / (each * effort)))
     n = min(n, fits)
-    return Estimate(n, effort, fixed + n * each * effort, ())
+    return Estimate(n, effort, fixed + n * each * effort)
 
 
 def _seconds_per_example(ready: _Prepared) -> float:
@@ -161,12 +165,20 @@ def _pass(model: nn.Module, ready: _Prepared) -> float:
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        torch.autograd.grad(model(x).square().sum(), x, allow_unused=True)
+        value = model(x).square().sum()
+        if value.requires_grad:
+            torch.autograd.grad(value, x, allow_unused=True)
         times.append(time.perf_counter() - start)
     return min(times) / len(x)
 
 
-def audit(plan: Plan, *, command: str = "", progress: Progress | None = None) -> Report:
+def audit(
+    plan: Plan,
+    *,
+    command: str = "",
+    progress: Progress | None = None,
+    cost: Estimate | None = None,
+) -> Report:
     """Examine a model and write the report into `plan.out`; after each part, what there is so far.
 
     Interrupted (Ctrl-C), it writes and returns a partial report; with `resume` it then goes on from there.
@@ -175,18 +187,16 @@ def audit(plan: Plan, *, command: str = "", progress: Progress | None = None) ->
         plan: what to examine.
         command: what repeats the run, for the report.
         progress: called with (done, total or None, what is running).
+        cost: what `estimate` said, to be held to; None estimates now.
 
     Raises:
         UserError: a model, data set, setting or folder that does not fit.
     """
     _check_folder(plan.out)
     ready = _prepare(plan)
-    cost = _estimate(ready)
+    cost = _agreed(ready, cost)
     ready.data = ready.data.take(cost.n)
-    work = plan.out / "work"
-    if not plan.resume:
-        _forget(work)
-    store = Store(work, _mark(ready, cost))
+    store = Store(plan.out / "work", _mark(ready, cost), plan.resume)
     start, whole = time.monotonic(), Part()
     deadline = None if plan.budget is None else start + plan.budget
     paper = _Paper(plan, command, ready, cost, start)
@@ -213,19 +223,19 @@ def _check_folder(out: Path) -> None:
         raise UserError(f"{out} is a file; --out must be a folder")
 
 
-def _forget(work: Path) -> None:
-    for path in sorted(work.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+def _agreed(ready: _Prepared, cost: Estimate | None) -> Estimate:
+    """The cost to be held to: that with which a resumed audit began, as no clock says the same twice."""
+    store = Store(ready.plan.out / "work", _mark(ready), ready.plan.resume)
+    return Estimate(**store.get("cost", lambda: asdict(cost or _estimate(ready))))
 
 
-def _mark(ready: _Prepared, cost: Estimate) -> str:
+def _mark(ready: _Prepared, cost: Estimate | None = None) -> str:
     models = (ready.classifier, ready.autoencoder, ready.defended, ready.judge)
     return fingerprint(
         settings=ready.plan.settings(),
         models=[weights_digest(m) if m is not None else "" for m in models],
         data=ready.data.checksum,
-        n=cost.n,
-        effort=cost.effort,
+        cost=None if cost is None else (cost.n, cost.effort),
     )
 
 
@@ -234,7 +244,8 @@ def _policy(plan: Plan) -> Iterator[None]:
     precision = plan.precision
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(plan.device) else "float32"
-    with execution(precision=precision):
+    with execution(precision=precision), warnings.catch_warnings():
+        warnings.simplefilter("ignore", GradientWarning)  # the doctor says it in full
         yield
 
 
@@ -277,12 +288,17 @@ def _jobs(
     )
     if guard is not None:
         name = "reconstruction" if plan.defense in (None, "reconstruct") else str(plan.defense)
-        other = replace(bare, model=guard, name=f"{bare.name} behind {name}")
+        other = replace(
+            bare,
+            model=guard,
+            name=f"{bare.name} behind {name}",
+            role="classifier behind the defence",
+        )
         yield "the defence", lambda: defense.examine(bare, other, store, effort=cost.effort, **told)
     if plan.model is None:
         yield (
             "the spread over training seeds",
-            lambda: spread.examine(plan, bare, ready.train, store, progress),
+            lambda: spread.examine(plan, bare, ready.train, store, **told),
         )
 
 
@@ -301,7 +317,7 @@ class _Paper:
         partial = bool(left) or not part.complete
         missing = f"Not measured: {', '.join(left)}." if left else ""
         if not left and partial:
-            missing = "The time ran out before all images were attacked; what was measured stands."
+            missing = "The time ran out before everything was measured; what was measured stands."
         what = self.plan.model or "a VAE and a classifier trained for the audit"
         worst = sorted(part.findings, key=lambda f: SEVERITIES.index(f.severity))
         return Report(
@@ -321,7 +337,7 @@ class _Paper:
                 "backward passes": spent.backwards,
                 "images": len(self.ready.data),
             },
-            untested=(*part.untested, *_UNTESTED),
+            untested=tuple(dict.fromkeys((*part.untested, *_UNTESTED))),
             settings=self.plan.settings(),
             environment={**versions(), "device": self.plan.device, "threads": torch.get_num_threads(),
                          "processor": platform.machine(), "cores": os.cpu_count() or 0},

@@ -94,15 +94,19 @@ class Log:
         self.path = None if path is None else Path(path)
         self.mark = mark
         self.batches: list[dict[str, Any]] = [] if self.path is None else _kept(self.path, mark)
-        self.keep(len(self.batches))
+        self._write()
 
     def keep(self, count: int) -> Self:
         """Forget all batches but the first `count`."""
-        self.batches = self.batches[:count]
+        if count < len(self.batches):
+            self.batches = self.batches[:count]
+            self._write()
+        return self
+
+    def _write(self) -> None:
         if self.path is not None:
             rows = [{"fingerprint": self.mark}, *self.batches]
             replace_file(self.path, "".join(json.dumps(row) + "\n" for row in rows))
-        return self
 
     def holds(self, number: int, data: str) -> bool:
         """Whether batch `number` is there and was made of the data with that digest."""

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from trompe.attacks.base import Attack
 from trompe.core import random
+from trompe.core.checks import check_labels
 from trompe.core.errors import UserError
 from trompe.core.execution import device_of, metered, policy
 from trompe.core.geometry import Ball, norm, per_example
 from trompe.core.protocols import Domain
 from trompe.evaluation.cases import Case, Log, fingerprint, tensor_digest, weights_digest
-from trompe.evaluation.inputs import Data, admit, batches, check_labels, kind_of, length
+from trompe.evaluation.inputs import Data, admit, batches, kind_of, length
 from trompe.evaluation.outcomes import (
     REPORT,
     SELECT,
@@ -145,23 +146,34 @@ def evaluate(
     """
     run = _Run(model, _named(attack), _levels(eps), seed, draws)
     log = Log(None if folder is None else Path(folder) / "cases.jsonl", run.mark(batch))
-    total, count, complete = length(data), 0, True
-    for number, (x, y, index) in enumerate(batches(data, batch)):
-        mark = "" if folder is None else tensor_digest(x, y)
-        if not log.holds(number, mark):
-            if deadline is not None and time.monotonic() > deadline and number:
-                complete = False
-                break
-            if number < len(log.batches):  # what was kept is of other data
-                log.keep(number)
+    complete = _fill(log, run, data, batch, deadline, progress, subject)
+    return _result(run, log, {"subject": subject, "threat": threat}, complete)
+
+
+def _fill(
+    log: Log,
+    run: "_Run",
+    data: Data,
+    batch: int,
+    deadline: float | None,
+    progress: Progress | None,
+    subject: str,
+) -> bool:
+    """Bring the log up to the data: batches that it holds stay, others are evaluated. Whether it got there."""
+    total, count = length(data), 0
+    for x, y, index in batches(data, batch):
+        mark = "" if log.path is None else tensor_digest(x, y)
+        if not log.holds(count, mark):
+            if deadline is not None and time.monotonic() > deadline and count:
+                return False
+            log.keep(count)  # what was kept from here on is of other data
             if progress is not None:
                 progress(int(index[0]), total, subject)
             with torch.no_grad():
                 log.add(*run.batch(x, y, index), mark)
-        count = number + 1
-    if count < len(log.batches):
-        log.keep(count)
-    return _result(run, log, {"subject": subject, "threat": threat}, complete)
+        count += 1
+    log.keep(count)
+    return True
 
 
 def _levels(eps: Sequence[float] | None) -> list[float | None]:
@@ -203,7 +215,7 @@ class _Run:
         if self.kind is None:
             self.classes = admit(self.model, x, y, seeds)
             self.kind = nature(self.model, x[:8], seeds[:8])
-        check_labels(y, len(x), self.classes)
+        y = check_labels(y, len(x), self.classes)
         state = _State.fresh(self, x, y, seeds)
         stages: list[Stage] = []
         for level, eps in enumerate(self.levels):

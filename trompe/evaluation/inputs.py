@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from trompe.core import random
+from trompe.core.checks import check_labels
 from trompe.core.errors import UserError
 from trompe.core.execution import spend
 from trompe.data import Dataset
 from trompe.models import check_classifier
 
-__all__ = ["Data", "admit", "batches", "check_labels", "kind_of", "length"]
+__all__ = ["Data", "admit", "batches", "kind_of", "length"]
 
 Data = Dataset | tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
 
@@ -88,15 +89,3 @@ def admit(model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> int:
         raise UserError(f"the model does not take inputs of shape {shape}: {first}") from error
     check_labels(y, len(x), classes)
     return classes
-
-
-def check_labels(y: Tensor, count: int, classes: int) -> None:
-    """Raise a `UserError` unless `y` holds `count` whole numbers below `classes`."""
-    if not isinstance(y, Tensor) or y.shape != (count,) or y.is_floating_point():
-        got = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
-        raise UserError(f"expected {count} whole-number labels, got {got}")
-    if bool((y < 0).any()) or bool((y >= classes).any()):
-        raise UserError(
-            f"labels must lie in 0..{classes - 1} for a model of {classes} classes, "
-            f"got {int(y.min())}..{int(y.max())}"
-        )
