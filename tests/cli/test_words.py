@@ -134,6 +134,7 @@ def test_an_unknown_shell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         ("doctor", "trompe doctor needs --model"),
         ("attack pgd --model x", "trompe attack pgd needs --eps"),
         ("attack pdg", "did you mean trompe attack pgd?"),
+        ("attack eot", "eot is put around an attack, as in trompe attack pgd --eot 20"),
         ("attack --model x", "trompe attack has no '--model'"),
         ("data fetch", "give NAME"),
         ("compare a", "give B"),

@@ -82,6 +82,7 @@ _ADVICE = {
     "quiet": "progress is shown on a terminal only; redirect what you do not want",
     "config": "options are the configuration; a report repeats the command that made it",
 }
+_AROUND = {"eot": "--eot 20", "bpda": "--bpda", "transfer": "--surrogate MODEL"}
 _VERBS = {
     "train": "trompe zoo train",
     "models": "trompe zoo list",
@@ -152,6 +153,10 @@ def unknown_verb(word: str, known: Iterable[str], command: str = "trompe") -> Us
     near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     if near:
         return UserError(f"{command} has no {word!r}; did you mean {command} {near[0]}?")
+    if command == "trompe attack" and word.lower() in _AROUND:
+        return UserError(
+            f"{word} is put around an attack, as in trompe attack pgd {_AROUND[word.lower()]}"
+        )
     if command == "trompe" and word.lower() in _VERBS:
         return UserError(f"trompe has no {word!r}; here it is {_VERBS[word.lower()]}")
     return UserError(f"{command} has no {word!r}; it has {', '.join(names)}")
