@@ -105,7 +105,7 @@ def test_a_folder_in_the_way(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_is_one_sentence_and_the_device_stays() -> None:
-    with pytest.raises(UserError, match="[Nn]o space left"):
+    with pytest.raises(UserError, match=r"[Nn]o space left"):
         write_records("/dev/full", [Record("m", 1.0, 1)])
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
 

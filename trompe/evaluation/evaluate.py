@@ -159,7 +159,7 @@ def _fill(
     progress: Progress | None,
     subject: str,
 ) -> bool:
-    """Bring the log up to the data: batches that it holds stay, others are evaluated. Whether it got there."""
+    """Evaluate the batches that the log does not hold. Whether the time sufficed for all."""
     total, count = length(data), 0
     for x, y, index in batches(data, batch):
         mark = "" if log.path is None else tensor_digest(x, y)
@@ -313,7 +313,7 @@ class _State:
             self.level.tolist(),
             self.by,
             torch.stack(self.shares, 1).tolist(),
-            zip(*self.norms, strict=True),
+            map(list, zip(*self.norms, strict=True)),
         )
         return [Case(*row) for row in zip(*columns, strict=True)]
 
@@ -362,7 +362,8 @@ def _robust(
     correct, wrong, rejected, delivered, ever = map(
         sum, zip(*(c.shares[level] for c in cases), strict=True)
     )
-    broken = [c.distances[level] for c in cases if c.clean > 0.5 and c.shares[level][1] > 0.5]
+    fell = [c for c in cases if c.clean > 0.5 and c.shares[level][1] > 0.5]
+    broken = [c.distances[level] for c in fell if c.distances[level]]
     means = {
         f"mean {k}": sum(d[k] for d in broken) / len(broken) for k in (broken[0] if broken else {})
     }
