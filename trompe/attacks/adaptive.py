@@ -138,6 +138,8 @@ class Wrapper(Attack):
     Networks handed in by `using` go to the attack inside.
     """
 
+    keeps_surrogate = False
+
     attack: Attack
     domain: Any = field(default=None, kw_only=True, repr=False)
 
@@ -164,8 +166,12 @@ class Wrapper(Attack):
         return self._bound(replace(self, attack=self.attack.at(eps)))
 
     def using(self, **networks: nn.Module) -> Self:
-        """The same attacks, with the networks the one inside needs."""
-        return self._bound(replace(self, attack=self.attack.using(**networks)))
+        """The same attacks: a `surrogate` goes to those that keep one, other networks to the one inside."""
+        own = {k: v for k, v in networks.items() if k == "surrogate" and self.keeps_surrogate}
+        rest = {k: v for k, v in networks.items() if k not in own}
+        bound = replace(self, attack=self.attack.using(**rest)) if rest else replace(self)
+        object.__setattr__(bound, "_networks", {**self._networks, **own})
+        return bound
 
     def describe(self) -> dict[str, Any]:
         """Both classes, as in `EOT(PGD)`, and both settings."""
@@ -201,15 +207,9 @@ class BPDA(Wrapper):
     torch.Size([2, 1, 1, 3])
     """
 
-    site: str | None = None
+    keeps_surrogate = True
 
-    def using(self, **networks: nn.Module) -> Self:
-        """The same attacks, with a `surrogate` for the purifier and what the attack inside needs."""
-        own = {name: network for name, network in networks.items() if name == "surrogate"}
-        rest = {name: network for name, network in networks.items() if name != "surrogate"}
-        bound = super().using(**rest) if rest else replace(self)
-        object.__setattr__(bound, "_networks", {**self._networks, **own})
-        return bound
+    site: str | None = None
 
     def run(self, model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
         """The attack inside, on the straightened model."""

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from trompe.attacks.base import Attack
-from trompe.attacks.transfer import Transfer
 from trompe.cli.console import Told
 from trompe.core import random
 from trompe.core.errors import UserError
@@ -115,12 +114,12 @@ def _common(attack: Attack, setting: Setting, cost: Cost, seconds: float) -> dic
     about = setting.about
     return {
         "subject": about["subject"],
-        "attack": _name(attack),
+        "attack": attack.describe()["attack"],
         "eps": eps,
         "norm": norm,
         "seed": setting.seed,
         "config": {
-            "attack": {**attack.describe(), "attack": _name(attack)},
+            "attack": attack.describe(),
             **about,
             "data": setting.data.checksum,
         },
@@ -128,13 +127,6 @@ def _common(attack: Attack, setting: Setting, cost: Cost, seconds: float) -> dic
         "forwards": cost.forwards,
         "backwards": cost.backwards,
     }
-
-
-def _name(attack: Attack) -> str:
-    """The attack's class, and what it carries over."""
-    if isinstance(attack, Transfer):
-        return f"Transfer({_name(attack.attack)})"
-    return str(attack.describe()["attack"])
 
 
 def _labels(setting: Setting) -> Tensor:

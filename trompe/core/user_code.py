@@ -16,7 +16,9 @@ def is_spec(text: str) -> bool:
     (True, False, False)
     """
     module, colon, name = text.partition(":")
-    return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
+    return bool(colon) and all(
+        part.isidentifier() for part in (*module.split("."), *name.split("."))
+    )
 
 
 def find(spec: str) -> Any:

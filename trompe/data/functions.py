@@ -7,6 +7,7 @@ from trompe.data.dataset import Dataset
 
 __all__ = ["load_function"]
 
+
 def load_function(spec: str, split: str = "test") -> Dataset:
     """What `module:function` returns: a `Dataset`, `(x, y)`, or `x`. **This runs the user's code.**
 
