@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -21,7 +21,7 @@ from trompe.core.execution import execution, metered
 from trompe.core.geometry import Ball, norm
 from trompe.evaluation.records import Record
 
-__all__ = ["CASES", "Case", "run"]
+__all__ = ["CASES", "Case", "measure", "run"]
 
 EPS, STEPS = 0.3, 40
 BALL = Ball(EPS, "Linf")
@@ -63,7 +63,8 @@ def _cases(name: str) -> Iterator[tuple[str, Case]]:
     plain, low = "float32", "bf16"
     end = "" if name == "conv4" else f"-{name}"
     pgd = {"trompe": (_pgd(), plain), "trompe, leaving": (_pgd(early_stop=True), plain)}
-    cw = CW(steps=100, rounds=1, lr=0.05, c=10.0, abort_early=False)
+    own = CW(steps=100, rounds=1, lr=0.05, c=10.0, abort_early=False)
+    cw = replace(own, shrink=0.999999)  # the peers' value
     ead = EAD(steps=100, rounds=1, lr=0.05, c=10.0, abort_early=False)
     slow: dict[str, dict[str, tuple[ClassifierAttack, str]]] = {"pgd": {}, "cw": {}}
     if name == "conv4":
@@ -107,7 +108,7 @@ def _cases(name: str) -> Iterator[tuple[str, Case]]:
         Case(
             name,
             "L2",
-            {"trompe": (cw, plain)} | slow["cw"],
+            {"trompe": (cw, plain), "trompe, own shrink": (own, plain)} | slow["cw"],
             {
                 "Foolbox": partial(
                     peers.foolbox, "L2CarliniWagnerAttack", binary_search_steps=1, steps=100,
@@ -173,8 +174,12 @@ CASES: dict[str, Case] = {**dict(_cases("conv4")), **dict(_cases("mlp"))}
 
 
 def run(name: str, rounds: int) -> list[Record]:
-    """The records of one benchmark: for each contender its time over the bare passes it used."""
-    case = CASES[name]
+    """The records of one benchmark of ours."""
+    return measure(name, CASES[name], rounds)
+
+
+def measure(name: str, case: Case, rounds: int) -> list[Record]:
+    """For each contender of a case its time over the bare passes it used."""
     subject = victim(case.victim, case.images)
     costs: dict[str, dict[str, int]] = {}
     passes = BARE[case.victim]

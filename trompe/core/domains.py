@@ -56,7 +56,8 @@ def _require_floats(x: Tensor, what: str) -> None:
         )
     if x.ndim > 0 and len(x) == 0:
         raise UserError(f"the set of {what} is empty")
-    if not bool(torch.isfinite(x).all()):
+    low, high = map(float, x.detach().aminmax())  # NaN, if there is one, is both
+    if not math.isfinite(high - low):
         raise UserError(
             f"{what} must be finite, got {int((~torch.isfinite(x)).sum())} NaN or infinite values"
         )

@@ -104,7 +104,7 @@ class Ball:
         """
         with random.streams(key):
             if self.norm == "Linf":
-                return (random.uniform(tuple(like.shape), like) * 2 - 1) * self.eps
+                return random.uniform(tuple(like.shape), like).sub_(0.5).mul_(2 * self.eps)
             if self.norm == "L2":
                 direction = self.steepest(random.normal(tuple(like.shape), like))
                 radius = random.uniform((len(like),), like) ** (1 / like[0].numel())

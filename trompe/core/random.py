@@ -26,14 +26,14 @@ _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 
 def _shift(z: Tensor, bits: int) -> Tensor:
     """Logical right shift of signed 64-bit integers."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
+    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _mix(z: Tensor) -> Tensor:
     """SplitMix64's finaliser: a bijection of 64-bit integers with full avalanche."""
-    z = (z ^ _shift(z, 30)) * _MIX_1
-    z = (z ^ _shift(z, 27)) * _MIX_2
-    return z ^ _shift(z, 31)
+    for bits, factor in ((30, _MIX_1), (27, _MIX_2)):
+        z = _shift(z, bits).bitwise_xor_(z).mul_(factor)
+    return _shift(z, 31).bitwise_xor_(z)
 
 
 def _signed(value: int) -> int:
@@ -63,7 +63,7 @@ def _bits(key: Tensor, count: int) -> Tensor:
 def uniform_from(key: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Uniform numbers in the open interval (0, 1), `(B, *shape)`, of the streams `key`."""
     words = _shift(_bits(key, math.prod(shape)), 11)
-    values = (words.to(torch.float64) + 0.5) * 2.0**-53
+    values = words.to(torch.float64).add_(0.5).mul_(2.0**-53)
     return values.view(len(key), *shape).to(like.device, like.dtype)
 
 

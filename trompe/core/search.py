@@ -5,6 +5,7 @@ iterate. One forward pass a step serves the descent, the ranking and the decisio
 that are done leave the batch, and come back in their place at the end.
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ class Solver(Protocol):
 
     `start(v)` makes the state, a tree of `(B, ...)` tensors; `step(...)` returns the next iterate inside
     `region` and the next state. `number` is the step, `total` the number of steps. A solver may also have
-    `settled(seen, state, number, total) -> (B,)` booleans, or None: who leaves because it is of no use to go on.
+    `settled(seen, state, number, total) -> (B,)` booleans, or None: who leaves, as there is no more to win.
     """
 
     def start(self, v: Tensor) -> Any: ...
@@ -152,7 +153,8 @@ def _chunk(model: nn.Module, seeds: Tensor) -> int:
     """Small batches keep a convolution's activations in a processor's cache; other models want large ones."""
     if seeds.device.type != "cpu":
         return len(seeds)
-    return 64 if has_convolutions(model) else 512
+    small = 128 if policy().precision == "bf16" else 64  # the same number of bytes
+    return small if has_convolutions(model) else 512
 
 
 def _restarted(problem: Problem, plan: "_Plan", part: Any, rows: Tensor) -> Found:
@@ -207,7 +209,7 @@ def _descend(problem: Problem, plan: "_Plan", part: Any, rows: Tensor, restart: 
 def _leavers(
     problem: Problem, plan: "_Plan", live: Live, seen: Evaluation, step: int, count: int
 ) -> Tensor | None:
-    """Who leaves before this step: the done, once confirmed, and those whom the solver gives up; None if nobody."""
+    """Who leaves now: the done, once confirmed, and those whose solver has settled; None if nobody."""
     gone = None
     if plan.leave and bool(seen.done.any()):
         gone = problem.confirmed(live, seen.done, count)
@@ -230,16 +232,18 @@ def _enter(v: Tensor, solver: Solver, data: Any, region: Any, seeds: Tensor) -> 
     score = torch.full((len(v),), torch.inf, dtype=v.dtype, device=v.device)
     done = torch.zeros(len(v), dtype=torch.bool, device=v.device)
     rows = torch.arange(len(v), device=v.device)
-    return Live(rows, v, v, score, done, solver.start(v), data, region, seeds)
+    return Live(rows, v, v.clone(), score, done, solver.start(v), data, region, seeds)
 
 
 def _improve(live: Live, seen: Evaluation) -> None:
-    """Keep the iterates that are the best so far."""
+    """Keep the iterates that are the best so far: only the rows that are better are copied."""
     better = seen.score < live.score
-    if bool(better.all()):
-        live.best, live.score, live.done = live.v, seen.score, seen.done
-    elif bool(better.any()):
-        live.best = torch.where(per_example(better, live.v), live.v, live.best)
+    rows = better.nonzero()[:, 0]
+    if len(rows) == len(better):
+        live.best.copy_(live.v)
+        live.score, live.done = seen.score, seen.done
+    elif len(rows):
+        live.best.index_copy_(0, rows, live.v.index_select(0, rows))
         live.score = torch.where(better, seen.score, live.score)
         live.done = torch.where(better, seen.done, live.done)
 
@@ -264,11 +268,12 @@ def _merge(found: Found, live: Live) -> Found:
 
 
 def _check(grad: Tensor, done: Tensor, first: bool) -> None:
-    if not bool(torch.isfinite(grad).all()):
+    low, high = map(float, grad.aminmax())  # NaN, if there is one, is both
+    if not math.isfinite(high - low):
         raise UserError(
             "the gradient is NaN or infinite: check the model for logs, roots or divisions at zero"
         )
-    if first and not bool(grad.any()) and not bool(done.all()):
+    if first and low == high == 0 and not bool(done.all()):
         warnings.warn(
             "every gradient is exactly zero at the start of the search: the loss is saturated or the model "
             "masks its gradients; use the margin or DLR loss, and run the doctor",
