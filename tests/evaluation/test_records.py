@@ -22,6 +22,12 @@ def test_wilson_is_scipys(k: int, n: int) -> None:
     assert wilson(k, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 7, 24, 48, 1000])
+def test_the_ends_of_the_range_are_in_the_interval(n: int) -> None:
+    assert wilson(0, n)[0] == 0.0
+    assert wilson(n, n)[1] == 1.0
+
+
 def test_of_no_trials_nothing_is_known() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
     assert math.isnan(Record.rate("x", 0, 0).value)

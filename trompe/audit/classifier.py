@@ -210,9 +210,9 @@ def fooled(subject: Subject, result: Result) -> Record:
     return Record.rate("fooled", lost, len(right), eps=eps, norm=subject.norm, threat=record.threat)
 
 
-def sentence(text: str) -> str:
-    """The text with a capital at its start."""
-    return text[:1].upper() + text[1:]
+def sentence(name: str) -> str:
+    """A subject's name at the start of a sentence; what a user calls a model stays as it is spelt."""
+    return name[:1].upper() + name[1:] if name.startswith("the ") else name
 
 
 def change(norm: Norm, eps: float) -> str:

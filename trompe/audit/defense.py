@@ -144,9 +144,7 @@ def _finding(
     elif after.high < before.low:
         verdict = f"The defence lowers robust accuracy by {-gain:.0f} points {who}."
     else:
-        verdict = (
-            f"No protection by the defence {who} can be told from chance ({gain:+.0f} points)."
-        )
+        verdict = f"The defence brings no clear protection {who}: {gain:+.0f} points may be chance."
     rate = fooled(defended, knowing)
     detail = (
         f"At {defended.norm} {eps:.3g}: {before.value:.1%} correct without the defence; with it, "

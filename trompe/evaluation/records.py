@@ -54,7 +54,8 @@ def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[floa
     p, width = successes / n, z * z / n
     middle = p + width / 2
     spread = z * math.sqrt(p * (1 - p) / n + width / (4 * n))
-    return max(0.0, (middle - spread) / (1 + width)), min(1.0, (middle + spread) / (1 + width))
+    low, high = (middle - spread) / (1 + width), (middle + spread) / (1 + width)
+    return max(0.0, min(low, p)), min(1.0, max(high, p))  # rounding apart, p lies between them
 
 
 @dataclass(frozen=True)
