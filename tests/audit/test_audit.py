@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.audit.conftest import Audited, N
-from trompe.audit import Plan, audit, autoencoder, classifier, estimate, run
+from trompe.audit import Plan, audit, autoencoder, classifier, defense, estimate, run
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.execution import policy
@@ -367,10 +367,12 @@ def test_a_budget_shrinks_the_work_and_the_estimate_says_so() -> None:
 
 
 def test_an_expensive_model_gets_fewer_images_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_seconds_per_example", lambda ready: 2.0)
+    monkeypatch.setattr(run, "_pass", lambda model, ready: 0.002)  # 2 s an image
     cost = estimate(Plan(model=f"{BROUGHT}nearest", budget=60.0))
-    assert (cost.n, cost.effort) == (160, 0.1)
-    assert str(cost) == "About 42 s for 160 images, at 10% of the usual steps."
+    assert (cost.n, cost.effort) == (96, 0.1)
+    assert str(cost) == "About 42 s for 96 images, at 10% of the usual steps."
+    assert estimate(Plan(model=f"{BROUGHT}nearest", budget=600.0)).n == 200
+    assert estimate(Plan(model=f"{BROUGHT}nearest", budget=1.0)).n == 20
 
 
 def test_when_time_runs_out_what_was_measured_stands(
@@ -388,6 +390,27 @@ def test_when_time_runs_out_what_was_measured_stands(
 
 
 # The parts
+
+
+def _results(bare: list[float], defended: list[float]) -> list[Any]:
+    from trompe.evaluation.cases import Case
+    from trompe.evaluation.evaluate import Result
+
+    return [
+        Result((), tuple(Case(i, 0, 1.0, 0.0, shares=[[v]]) for i, v in enumerate(values)), ())
+        for values in (bare, defended)
+    ]
+
+
+def test_the_gain_of_a_defence_is_paired() -> None:
+    """Ten more of a hundred stand, and none fewer: that is no chance, though the two intervals overlap."""
+    gain, low, high = defense._gain(0, *_results([1.0] * 40 + [0.0] * 60, [1.0] * 50 + [0.0] * 50))
+    assert gain == pytest.approx(0.1)
+    assert 0 < low < gain < high
+    swapped = defense._gain(0, *_results([1.0, 0.0] * 50, [0.0, 1.0] * 50))
+    assert swapped[1] < 0 < swapped[2]
+    same = defense._gain(0, *_results([1.0] * 20, [1.0] * 20))
+    assert same[1] < 0 < same[2]
 
 
 def test_noise_has_the_length_it_is_said_to_have() -> None:

@@ -1,5 +1,6 @@
 """The defence's part of an audit: does it protect against who does not know it, and who does?"""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -132,27 +133,27 @@ def _finding(
     plain, blind, knowing = results.values()
     eps, unaware = at_middle(defended, blind)
     (_, after), (_, before) = at_middle(defended, knowing), at_middle(bare, plain)
-    gain = 100 * (after.value - before.value)
-    assert before.low is not None
-    assert before.high is not None
-    assert after.low is not None
-    assert after.high is not None
-    who = "against an attacker who knows it"
-    if after.low > before.high:
+    gain, low, high = (100 * value for value in _gain(defended.middle, plain, knowing))
+    who = f"against an attacker who knows it (95%: {low:+.0f} to {high:+.0f})"
+    if low > 0:
         verdict = f"The defence raises robust accuracy by {gain:.0f} points {who}"
         verdict += "." if trusted else ", as far as these attacks see: the doctor objects."
-    elif after.high < before.low:
+    elif high < 0:
         verdict = f"The defence lowers robust accuracy by {-gain:.0f} points {who}."
     else:
-        verdict = f"The defence brings no clear protection {who}: {gain:+.0f} points may be chance."
+        verdict = f"The defence brings no clear protection {who}: {gain:+.0f} points."
     rate = fooled(defended, knowing)
     detail = (
         f"At {defended.norm} {eps:.3g}: {before.value:.1%} correct without the defence; with it, "
         f"{unaware.value:.1%} against an attacker who does not know of it and {after.value:.1%} against "
         f"one who does. Clean accuracy goes from {plain.clean_accuracy:.1%} to "
-        f"{knowing.clean_accuracy:.1%}. Of the images that the defended classifier had right, the attacker "
-        f"who knows it turns {rate.value:.0%}."
+        f"{knowing.clean_accuracy:.1%}."
     )
+    if rate.n:
+        detail += (
+            " Of the images that the defended classifier had right, the attacker who knows it turns "
+            f"{rate.value:.0%}."
+        )
     return Finding(
         severity(rate.value),
         verdict,
@@ -160,3 +161,12 @@ def _finding(
         WHITE_BOX,
         f"robust accuracy {in_words(metric(after))}; without the defence {in_words(metric(before))}",
     )
+
+
+def _gain(level: int, plain: Result, knowing: Result) -> tuple[float, float, float]:
+    """How much more stands with the defence, and its normal 95% interval: paired, image by image."""
+    pairs = zip(plain.cases, knowing.cases, strict=False)  # one of the two may have run out of time
+    change = torch.tensor([b.shares[level][0] - a.shares[level][0] for a, b in pairs])
+    spread = float(change.std(correction=0)) / math.sqrt(len(change))
+    half = 1.96 * max(spread, 1 / len(change))  # where all agree, one image more might not have
+    return float(change.mean()), float(change.mean()) - half, float(change.mean()) + half

@@ -1,6 +1,5 @@
 """The audit itself: prepare, measure part by part, and write a report after each."""
 
-import math
 import os
 import platform
 import time
@@ -34,6 +33,7 @@ __all__ = ["Estimate", "audit", "estimate"]
 
 _DEFAULT_N = 500
 _PAIRS = 96
+_FIXED = 10.0  # seconds, whatever the model
 
 
 @dataclass(frozen=True)
@@ -134,28 +134,39 @@ def estimate(plan: Plan) -> Estimate:
 
 def _estimate(ready: _Prepared) -> Estimate:
     plan, total = ready.plan, len(ready.data)
-    each = max(_seconds_per_example(ready), 1e-9)
+    price = _price(ready)
     n = min(total, plan.n or (_DEFAULT_N if plan.budget is None else total))
-    fixed = 10.0
     if plan.budget is None:
-        return Estimate(n, 1.0, fixed + n * each)
-    room = max(plan.budget * 0.7 - fixed, 1.0)
-    effort = min(1.0, max(0.1, room / (min(n, 200) * each)))
-    fits = max(20, math.floor(room / (each * effort)))
-    n = min(n, fits)
-    return Estimate(n, effort, fixed + n * each * effort)
+        return Estimate(n, 1.0, price.at(n, 1.0))
+    room = 0.7 * plan.budget
+    effort = min(1.0, max(0.1, (room - _FIXED) / max(price.at(min(n, 200), 1.0) - _FIXED, 1e-9)))
+    fits = (k for k in range(n, 20, -1) if price.at(k, effort) <= room)
+    n = next(fits, min(n, 20))
+    return Estimate(n, effort, price.at(n, effort))
 
 
-def _seconds_per_example(ready: _Prepared) -> float:
-    """The cost of one example: timed passes, times about what the suite spends on one."""
-    spent = 0.0
-    if ready.classifier is not None:
-        spent += _pass(ready.classifier, ready) * 350
-    if ready.defended is not None:
-        spent += _pass(ready.defended, ready) * 500
-    if ready.autoencoder is not None:
-        spent += _pass(ready.autoencoder, ready) * 300
-    return spent
+@dataclass(frozen=True)
+class _Price:
+    """Seconds at full effort: of a pair of images for the autoencoder, and of an image for the rest."""
+
+    pair: float
+    image: float
+
+    def at(self, n: int, effort: float) -> float:
+        """Seconds for n images; the doctor sees 64 more."""
+        return _FIXED + effort * (min(n, _PAIRS) * self.pair + (n + 64) * self.image)
+
+
+def _price(ready: _Prepared) -> _Price:
+    """Timed passes, times about as many as each part spends."""
+    seconds = [
+        0.0 if model is None else _pass(model, ready)
+        for model in (ready.autoencoder, ready.classifier, ready.defended)
+    ]
+    pair, bare, guarded = seconds
+    if ready.defended is None and ready.plan.model is None:
+        guarded = pair + bare  # the audit puts its own autoencoder before its own classifier
+    return _Price(1000 * pair, 1000 * bare + (1300 * guarded + 1200 * bare if guarded else 0.0))
 
 
 def _pass(model: nn.Module, ready: _Prepared) -> float:
