@@ -37,7 +37,7 @@ class Case:
         norm: in which the distortion is measured.
         ours: our attacks by the name of the contender, and the precision of their search.
         peers: other libraries' attacks by name; made when they are needed, for their imports are slow.
-        once: peers too slow for more than one round.
+        once: peers too slow for more than one call.
         images: attacked at once, all classified correctly.
     """
 
@@ -133,12 +133,7 @@ def _cases(name: str) -> Iterator[tuple[str, Case]]:
                     peers.foolbox, "EADAttack", binary_search_steps=1, steps=100,
                     initial_stepsize=0.05, initial_const=10.0, regularization=1e-3, abort_early=False,
                 ),
-                "ART": partial(
-                    peers.art, "ElasticNet", binary_search_steps=1, max_iter=10,
-                    learning_rate=0.05, initial_const=10.0, beta=1e-3,
-                ),
             },
-            once=("ART",),
         ),
     )  # fmt: skip
     yield (
@@ -187,8 +182,8 @@ def measure(name: str, case: Case, rounds: int) -> list[Record]:
     for label, (attack, precision) in case.ours.items():
         contenders.append(Contender(label, _ours(subject, attack, precision, label, costs)))
     for label, make in case.peers.items():
-        limit = 1 if label in case.once else None
-        contenders.append(Contender(label, _theirs(subject, make(), label, costs), limit))
+        work = _theirs(subject, make(), label, costs)
+        contenders.append(Contender(label, work, once=label in case.once))
     timings = interleaved(contenders, rounds)
     return [_record(name, case, subject, label, timings, costs) for label in costs]
 

@@ -16,12 +16,12 @@ class Contender:
     Args:
         name: what it is called in the table.
         run: the work; what it returns is kept from the first, untimed call.
-        rounds: the most rounds it takes part in; None for all. Slow peers take part in one.
+        once: too slow for rounds: its first call is the one that is timed.
     """
 
     name: str
     run: Callable[[], Any]
-    rounds: int | None = None
+    once: bool = False
 
 
 @dataclass
@@ -38,18 +38,21 @@ class Timing:
 
 
 def interleaved(contenders: Sequence[Contender], rounds: int) -> dict[str, Timing]:
-    """Processor seconds of each contender in each round, after one untimed call of each.
+    """Processor seconds of each contender in each round, after a first call of each, to warm up.
 
     The order rotates from round to round. Processor time of one thread is wall time on a quiet machine,
     and stays meaningful on a busy one.
     """
     timings = {contender.name: Timing() for contender in contenders}
     for contender in contenders:
+        start = time.process_time()
         timings[contender.name].result = contender.run()
+        if contender.once:
+            timings[contender.name].seconds.append(time.process_time() - start)
     for number in range(rounds):
         turn = number % len(contenders)
         for contender in (*contenders[turn:], *contenders[:turn]):
-            if contender.rounds is None or number < contender.rounds:
+            if not contender.once:
                 start = time.process_time()
                 contender.run()
                 timings[contender.name].seconds.append(time.process_time() - start)

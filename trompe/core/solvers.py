@@ -67,7 +67,8 @@ class Steepest:
             grad = state
         direction = self.direction(v, grad, region)
         length = self.step_size * _rate(self.schedule, number, total)
-        return region.project(torch.sub(v, direction, alpha=length)), state
+        spare = None if torch.is_grad_enabled() else direction  # its memory serves again
+        return region.project(torch.sub(v, direction, alpha=length, out=spare)), state
 
     def direction(self, v: Tensor, grad: Tensor, region: Region) -> Tensor:
         """The steepest direction of norm one; for L1 a sparse one."""
