@@ -26,7 +26,7 @@ from trompe.audit.classifier import (
     untested,
 )
 from trompe.audit.part import Part, Progress, Store, severity
-from trompe.core.execution import device_of
+from trompe.audit.victim import has_gradient
 from trompe.evaluation.evaluate import Result
 from trompe.reports import Finding, Section, metric
 from trompe.reports import measured as in_words
@@ -56,7 +56,7 @@ def aware(bare: Subject, defended: Subject, effort: float = 1.0) -> dict[str, At
     the derivative of the bare one (BPDA, Athalye et al. 2018); what fools the bare classifier; queries.
     """
     attacks = suite(bare.ball, bare.data.domain, effort)
-    exact = _has_gradient(defended)
+    exact = has_gradient(defended.model, defended.data)
     around = StraightThrough(defended.model, bare.model).eval()
     white = attacks["PGD"]
     assert isinstance(white, InBall)
@@ -66,17 +66,6 @@ def aware(bare: Subject, defended: Subject, effort: float = 1.0) -> dict[str, At
         **oblivious(bare, effort),
         **{name: a for name, a in attacks.items() if not isinstance(a, InBall)},
     }
-
-
-def _has_gradient(subject: Subject) -> bool:
-    """Whether a path leads from the logits to the input, as far as one look tells."""
-    x, _ = subject.data.tensors(slice(0, 1))
-    x = x.to(device_of(subject.model, x)).requires_grad_()
-    with torch.enable_grad():
-        value = subject.model(x).sum()
-        if not value.requires_grad:
-            return False
-        return torch.autograd.grad(value, x, allow_unused=True)[0] is not None
 
 
 def examine(

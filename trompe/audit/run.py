@@ -17,7 +17,7 @@ from trompe import zoo
 from trompe.audit import autoencoder, classifier, defense, spread
 from trompe.audit.part import Part, Progress, Store
 from trompe.audit.plan import Plan, radii
-from trompe.audit.victim import defended, named, recipe, victim
+from trompe.audit.victim import defended, has_gradient, named, recipe, victim
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.execution import Cost, device_of, execution, has_fast_bf16, metered
@@ -74,6 +74,11 @@ def _prepare(plan: Plan) -> _Prepared:
     _find_models(ready)
     if ready.classifier is not None and data.y is None:
         raise UserError(f"{plan.data} has no labels; the audit of a classifier needs them")
+    if ready.classifier is not None and not has_gradient(ready.classifier, data):
+        raise UserError(
+            "no gradient path leads from the classifier's logits to its input, so robust accuracy would mean "
+            "nothing; `trompe doctor` says more, and a purifier is better given as --defense"
+        )
     if plan.defense is not None and ready.classifier is None:
         raise UserError("a defence stands before a classifier, and the model is an autoencoder")
     if plan.defense is not None and ready.classifier is not None:

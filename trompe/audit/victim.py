@@ -2,10 +2,13 @@
 
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from trompe import zoo
+from trompe.core.checks import check_labels
 from trompe.core.errors import UserError
+from trompe.core.execution import device_of
 from trompe.core.user_code import call, is_spec
 from trompe.data import Dataset
 from trompe.models import (
@@ -16,7 +19,7 @@ from trompe.models import (
     is_autoencoder,
 )
 
-__all__ = ["Kind", "defended", "named", "recipe", "victim"]
+__all__ = ["Kind", "defended", "has_gradient", "named", "recipe", "victim"]
 
 Kind = Literal["autoencoder", "classifier", "judge"]
 
@@ -43,7 +46,7 @@ def victim(spec: str, data: Dataset) -> nn.Module:
     """The model to be audited, checked on the data: a classifier, or an autoencoder in our terms.
 
     Raises:
-        UserError: it cannot be found, is in train mode, or does not fit the data.
+        UserError: it cannot be found, is in train mode, or does not fit the data or its labels.
     """
     model = named(spec)
     if any(module.training for module in model.modules()):
@@ -52,7 +55,9 @@ def victim(spec: str, data: Dataset) -> nn.Module:
     try:
         if is_autoencoder(model):
             return adapt_autoencoder(model, x)
-        check_classifier(model, x)
+        classes = check_classifier(model, x).shape[1]
+        if data.y is not None:
+            check_labels(data.y, len(data), classes)
     except UserError:
         raise
     except (RuntimeError, ValueError, TypeError) as error:
@@ -60,6 +65,17 @@ def victim(spec: str, data: Dataset) -> nn.Module:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"the model does not take inputs of shape {shape}: {first}") from error
     return model
+
+
+def has_gradient(model: nn.Module, data: Dataset) -> bool:
+    """Whether a path leads from a classifier's logits to its input, as far as one look tells."""
+    x, _ = data.tensors(slice(0, 1))
+    x = x.to(device_of(model, x)).requires_grad_()
+    with torch.enable_grad():
+        value = model(x).sum()
+        if not value.requires_grad:
+            return False
+        return torch.autograd.grad(value, x, allow_unused=True)[0] is not None
 
 
 def defended(spec: str, classifier: nn.Module, data: Dataset) -> nn.Module:
