@@ -241,6 +241,8 @@ def _check_folder(out: Path) -> None:
 
 def _agreed(ready: _Prepared, cost: Estimate | None) -> Estimate:
     """The cost to be held to: that with which a resumed audit began, as no clock says the same twice."""
+    if ready.plan.budget is None:
+        return cost or _estimate(ready)
     store = Store(ready.plan.out / "work", _mark(ready), ready.plan.resume)
     return Estimate(**store.get("cost", lambda: asdict(cost or _estimate(ready))))
 
