@@ -110,6 +110,7 @@ def search(
     plan = _Plan(start, solver, steps, restarts, leave, callback)
     found: list[Found] = []
     at, chunk = 0, problem.how.chunk or _chunk(model, everything[3])
+    chunk = math.ceil(total / math.ceil(total / chunk))  # parts of equal size
     with flushed_denormals(), torch.inference_mode(False):
         everything = tree_map(_recordable, everything)
         while at < total:

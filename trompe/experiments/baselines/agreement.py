@@ -263,7 +263,7 @@ def _codes(config: Config) -> Iterable["Record"]:
     model: Any = zoo.get(config.encoder, progress=False)
     x, _ = data.load(config.data).take(2 * config.costly).tensors()
     x, targets = x[: config.costly], x[config.costly :]
-    ball, size = Ball(config.code_eps), config.code_eps / 100
+    ball, size = Ball(config.code_eps), config.code_eps / 200
 
     class Signed(LatentAttack):
         """Signed steps of constant length, as ART takes them."""
