@@ -47,7 +47,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Report], 
     def use(given: Report) -> list[Plan]:
         plans: list[Plan] = []
 
-        def audit(plan: Plan, *, command: str, progress: object = None) -> Report:
+        def audit(plan: Plan, *, command: str, cost: object, progress: object = None) -> Report:
             plans.append(plan)
             return given
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from trompe.attacks.adaptive import Wrapper
+from trompe.core.errors import UserError
 
 __all__ = ["Transfer"]
 
@@ -27,7 +28,12 @@ class Transfer(Wrapper):
 
     def check(self, model: nn.Module, x: Tensor, y: Tensor | None, seeds: Tensor) -> Tensor:
         """What the attack inside checks, on the surrogate."""
-        return self.attack.check(self.network("surrogate"), x, y, seeds)
+        surrogate = self.network("surrogate")
+        if surrogate.training:
+            raise UserError(
+                "the surrogate is in train mode; call surrogate.eval() before attacking it"
+            )
+        return self.attack.check(surrogate, x, y, seeds)
 
     def run(self, model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
         """The attack inside, on the surrogate."""

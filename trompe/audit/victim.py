@@ -9,7 +9,7 @@ from trompe import zoo
 from trompe.core.checks import check_labels
 from trompe.core.errors import UserError
 from trompe.core.execution import device_of
-from trompe.core.user_code import call, is_spec
+from trompe.core.user_code import call, is_spec, refuse_pickles
 from trompe.data import Dataset
 from trompe.models import (
     AutoencoderConfig,
@@ -23,8 +23,6 @@ __all__ = ["Kind", "defended", "has_gradient", "named", "recipe", "victim"]
 
 Kind = Literal["autoencoder", "classifier", "judge"]
 
-_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
-
 
 def named(spec: str) -> nn.Module:
     """The model that a recipe's name or `module:function` stands for, in the mode it came in."""
@@ -32,11 +30,7 @@ def named(spec: str) -> nn.Module:
         return zoo.get(spec)
     if is_spec(spec):
         return _module(call(spec), spec)
-    if spec.lower().endswith(_PICKLES):
-        raise UserError(
-            f"{spec} is a pickle, which can run any code when it is opened; load the weights from "
-            "safetensors in a function of your own and give that: --model package.module:function"
-        )
+    refuse_pickles(model=spec)
     raise UserError(
         f"unknown model {spec!r}: give module:function, or a recipe of the zoo ({', '.join(zoo.names())})"
     )

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from trompe.cli.command import Command, option
 from trompe.cli.console import notice, progress, say
 from trompe.cli.files import require_folder
-from trompe.cli.subjects import check_radius, data_for, device, refuse_pickles, users_code
+from trompe.cli.subjects import check_radius, data_for, device, users_code
 from trompe.cli.values import duration, radii, rate
 from trompe.core.errors import UserError
+from trompe.core.user_code import refuse_pickles
 
 if TYPE_CHECKING:
     from trompe.audit import Plan
@@ -212,9 +213,10 @@ class Audit(Command):
         least = None if self.fail_under is None else rate(self.fail_under, "--fail-under")
         with users_code(self.model, self.data, self.defense, self.autoencoder):
             plan = self.plan()
-            notice(str(estimate(plan)))
+            cost = estimate(plan)
+            notice(str(cost))
             with progress("audit") as told:
-                report = audit(plan, command=command, progress=told)
+                report = audit(plan, command=command, cost=cost, progress=told)
         _show(report, plan.out)
         return 0 if least is None else _gate(report, least, self.defense is not None)
 

@@ -9,7 +9,8 @@ import tyro
 
 from trompe.cli.command import Command, option
 from trompe.cli.console import notice, progress, say, show_table
-from trompe.cli.subjects import refuse_pickles, users_code
+from trompe.cli.subjects import users_code
+from trompe.core.user_code import refuse_pickles
 
 if TYPE_CHECKING:
     from trompe.cli.console import Told

@@ -1,12 +1,15 @@
-"""Calling the user's own code by its name, `package.module:function`."""
+"""The user's own code, called by its name `package.module:function`; and what is refused in its place."""
 
 import importlib
 import inspect
+from pathlib import Path
 from typing import Any
 
 from trompe.core.errors import UserError
 
-__all__ = ["call", "find", "is_spec", "takes"]
+__all__ = ["call", "find", "is_spec", "refuse_pickles", "takes"]
+
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib", ".npy")
 
 
 def is_spec(text: str) -> bool:
@@ -64,3 +67,28 @@ def takes(function: Any, name: str) -> bool:
         return name in inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
+
+
+def refuse_pickles(model: str | None = None, data: str | None = None) -> None:
+    """Refuse what could run any code when it is opened, and bare weights, which say no architecture.
+
+    Raises:
+        UserError: with what to do instead.
+    """
+    if model is not None and not is_spec(model):
+        kind = Path(model).suffix.lower()
+        if kind == ".safetensors":
+            raise UserError(
+                f"{model} holds weights but no architecture; load it in a function of your own and "
+                "give that: --model module:function"
+            )
+        if kind in _PICKLES:
+            raise UserError(
+                f"{model} is a pickle, which can run any code when it is opened; save the weights as "
+                "safetensors, load them in a function of your own and give that: --model module:function"
+            )
+    if data is not None and not is_spec(data) and Path(data).suffix.lower() in _PICKLES:
+        raise UserError(
+            f"{data} is not read, since pickles can run any code when they are opened; write plain "
+            "arrays with numpy.savez_compressed('data.npz', x=x, y=y)"
+        )
