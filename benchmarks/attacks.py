@@ -65,7 +65,7 @@ def _cases(name: str) -> Iterator[tuple[str, Case]]:
     pgd = {"trompe": (_pgd(), plain), "trompe, leaving": (_pgd(early_stop=True), plain)}
     own = CW(steps=100, rounds=1, lr=0.05, c=10.0, abort_early=False)
     cw = replace(own, shrink=0.999999)  # the peers' value
-    ead = EAD(steps=100, rounds=1, lr=0.05, c=10.0, abort_early=False)
+    ead = EAD(steps=100, rounds=1, lr=0.02, c=1.0, abort_early=False)
     slow: dict[str, dict[str, tuple[ClassifierAttack, str]]] = {"pgd": {}, "cw": {}}
     if name == "conv4":
         slow["pgd"] = {
@@ -131,7 +131,7 @@ def _cases(name: str) -> Iterator[tuple[str, Case]]:
             {
                 "Foolbox": partial(
                     peers.foolbox, "EADAttack", binary_search_steps=1, steps=100,
-                    initial_stepsize=0.05, initial_const=10.0, regularization=1e-3, abort_early=False,
+                    initial_stepsize=0.02, initial_const=1.0, regularization=1e-3, abort_early=False,
                 ),
             },
         ),

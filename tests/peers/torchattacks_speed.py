@@ -36,10 +36,10 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "ead": (
         "EADL1",
         {
-            "lr": 0.05,
+            "lr": 0.02,
             "max_iterations": 100,
             "binary_search_steps": 1,
-            "initial_const": 10.0,
+            "initial_const": 1.0,
             "beta": 1e-3,
         },
     ),
