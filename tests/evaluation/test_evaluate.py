@@ -539,3 +539,10 @@ def test_the_model_and_the_generator_are_left_as_found() -> None:
     assert torch.equal(state, torch.get_rng_state())
     assert torch.equal(x, X)
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
+
+
+def test_a_targeted_attack_is_not_judged_by_the_labels_it_was_given() -> None:
+    model = nn.Flatten().eval()
+    x, y = torch.rand(4, 1, 1, 3), torch.tensor([0, 1, 2, 0])
+    with pytest.raises(UserError, match="targeted"):
+        evaluate(model, PGD(Ball(0.1), targeted=True), (x, y))

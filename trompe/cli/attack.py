@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from trompe.attacks.base import Attack
-    from trompe.cli.measuring import Setting, Taken
     from trompe.data import Dataset
+    from trompe.evaluation.applied import Setting, Taken
 
 __all__ = ["AttackCommand", "OnAutoencoder", "OnClassifier"]
 
@@ -115,8 +115,8 @@ class AttackCommand(Command):
 
     def run(self, command: str) -> int:
         """Attack, measure, write, show."""
-        from trompe.cli.measuring import Setting
         from trompe.core.execution import execution
+        from trompe.evaluation.applied import Setting
         from trompe.evaluation.records import write_records
 
         for name, least in (("draws", 1), ("pictures", 0)):
@@ -221,7 +221,7 @@ class OnClassifier(AttackCommand):
         """The attack inside what was put around it."""
         from trompe.attacks.adaptive import BPDA, EOT
         from trompe.attacks.transfer import Transfer
-        from trompe.cli.measuring import on_classifier
+        from trompe.evaluation.applied import on_classifier
 
         targeted = bool(getattr(attack, "targeted", False))
         if self.bpda:
@@ -249,6 +249,6 @@ class OnAutoencoder(AttackCommand):
 
     def measured(self, model: "nn.Module", attack: "Attack", setting: "Setting") -> "Taken":
         """The attack, and how far it moved the output."""
-        from trompe.cli.measuring import on_autoencoder
+        from trompe.evaluation.applied import on_autoencoder
 
         return on_autoencoder(model, attack, setting)

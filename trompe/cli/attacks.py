@@ -21,8 +21,8 @@ from trompe.core.geometry import Ball, Norm
 if TYPE_CHECKING:
     from torch import nn
 
-    from trompe.cli.measuring import Setting, Taken
     from trompe.data import Dataset
+    from trompe.evaluation.applied import Setting, Taken
 
 __all__ = ["commands", "kebab"]
 
@@ -204,7 +204,7 @@ class _OnCodes(OnAutoencoder):
     def measured(self, model: "nn.Module", attack: Attack, setting: "Setting") -> "Taken":
         """The attack, and how often the codes are misread."""
         from trompe.audit.victim import named
-        from trompe.cli.measuring import on_codes
+        from trompe.evaluation.applied import on_codes
 
         judge = named(self.classifier).to(setting.device)
         return on_codes(model, judge, attack.using(classifier=judge), setting)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,9 @@ from trompe.core import random
 from trompe.core.checks import check_labels
 from trompe.core.errors import UserError
 from trompe.core.execution import device_of, metered, policy
-from trompe.core.geometry import Ball, norm, per_example
 from trompe.core.protocols import Domain
 from trompe.evaluation.cases import Case, Log, fingerprint, tensor_digest, weights_digest
-from trompe.evaluation.inputs import Data, admit, batches, kind_of, length
+from trompe.evaluation.inputs import Data, Progress, admit, batches, clipped, kind_of, length
 from trompe.evaluation.outcomes import (
     REPORT,
     SELECT,
@@ -30,9 +29,6 @@ from trompe.evaluation.outcomes import (
 from trompe.evaluation.records import Record
 
 __all__ = ["Result", "Stage", "evaluate"]
-
-Progress = Callable[[int, int | None, str], None]
-_SLACK = 1e-5
 
 
 @dataclass
@@ -91,6 +87,8 @@ def _named(attack: Attack | Sequence[Attack] | Mapping[str, Attack]) -> dict[str
     for each in attacks:
         if not isinstance(each, Attack):
             raise UserError(f"expected attacks, such as PGD(Ball(0.1)), got {kind_of(each)}")
+        if getattr(each, "targeted", False) and hasattr(each, "ball"):
+            raise UserError(f"evaluate judges whether labels are left; {kind_of(each)} is targeted")
     if isinstance(suite, Mapping):
         return dict(suite)
     kinds = [kind_of(each) for each in attacks]
@@ -140,6 +138,7 @@ def evaluate(
         UserError: inputs, labels or a model that do not fit.
 
     >>> from trompe.attacks import FGSM
+    >>> from trompe.core.geometry import Ball
     >>> data = torch.rand(4, 1, 1, 3), torch.tensor([0, 1, 2, 0])
     >>> evaluate(nn.Flatten().eval(), FGSM(Ball(0.0)), data).records[0].n
     4
@@ -276,7 +275,7 @@ class _State:
         x, y, seeds = self.x[rows], self.y[rows], self.seeds[rows]
         start = time.perf_counter()
         with metered() as cost:
-            found = _clipped(attack, x, attack(run.model, x, y, seeds=seeds))
+            found = clipped(attack, x, attack(run.model, x, y, seeds=seeds))
         stage.seconds, stage.forwards, stage.backwards = (
             time.perf_counter() - start,
             cost.forwards,
@@ -316,22 +315,6 @@ class _State:
             map(list, zip(*self.norms, strict=True)),
         )
         return [Case(*row) for row in zip(*columns, strict=True)]
-
-
-def _clipped(attack: Attack, x: Tensor, found: Tensor) -> Tensor:
-    """What an attack returned, forced back into its ball and domain. Trust, but project."""
-    if found.shape != x.shape:
-        raise UserError(
-            f"{type(attack).__name__} returned shape {tuple(found.shape)} for {tuple(x.shape)}"
-        )
-    inside = attack.domain.project(torch.where(torch.isfinite(found), found, x).to(x))
-    ball = getattr(attack, "ball", None)
-    if not isinstance(ball, Ball):
-        return inside
-    over = norm(inside - x, ball.norm) > ball.eps * (1 + _SLACK) + 1e-9
-    if not bool(over.any()):
-        return inside
-    return torch.where(per_example(over, x), attack.domain.region(x, ball).project(inside), inside)
 
 
 def _result(run: _Run, log: Log, about: dict[str, Any], complete: bool) -> Result:

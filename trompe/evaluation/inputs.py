@@ -1,20 +1,24 @@
-"""What comes in at the door of the harness: batches of inputs and labels, and a model that fits them."""
+"""The doors of the harness: inputs, labels and models that fit, and attacks that stay in their bounds."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trompe.attacks.base import Attack
 from trompe.core import random
 from trompe.core.checks import check_labels
 from trompe.core.errors import UserError
 from trompe.core.execution import spend
+from trompe.core.geometry import Ball, norm, per_example
 from trompe.data import Dataset
 from trompe.models import check_classifier
 
-__all__ = ["Data", "admit", "batches", "kind_of", "length"]
+__all__ = ["Data", "Progress", "admit", "batches", "clipped", "kind_of", "length"]
 
+Progress = Callable[[int, int | None, str], None]
+_SLACK = 1e-5
 Data = Dataset | tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
 
 
@@ -89,3 +93,19 @@ def admit(model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> int:
         raise UserError(f"the model does not take inputs of shape {shape}: {first}") from error
     check_labels(y, len(x), classes)
     return classes
+
+
+def clipped(attack: Attack, x: Tensor, found: Tensor) -> Tensor:
+    """What an attack returned, forced back into its ball and domain. Trust, but project."""
+    if found.shape != x.shape:
+        raise UserError(
+            f"{type(attack).__name__} returned shape {tuple(found.shape)} for {tuple(x.shape)}"
+        )
+    inside = attack.domain.project(torch.where(torch.isfinite(found), found, x).to(x))
+    ball = getattr(attack, "ball", None)
+    if not isinstance(ball, Ball):
+        return inside
+    over = norm(inside - x, ball.norm) > ball.eps * (1 + _SLACK) + 1e-9
+    if not bool(over.any()):
+        return inside
+    return torch.where(per_example(over, x), attack.domain.region(x, ball).project(inside), inside)

@@ -1,4 +1,8 @@
-"""Carrying out one attack on a whole set, and measuring from outside what it returned."""
+"""One attack on a whole set: what it returned, kept, and measured from outside.
+
+`evaluate` answers how a model fares in the worst case and keeps no inputs; this keeps the inputs of one
+attack, of any kind, targeted or not.
+"""
 
 import time
 from collections.abc import Callable
@@ -9,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from trompe.attacks.base import Attack
-from trompe.cli.console import Told
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.execution import Cost, metered, predict
 from trompe.core.geometry import Ball
 from trompe.data import Dataset
 from trompe.evaluation.autoencoder import distances
+from trompe.evaluation.inputs import Progress, clipped
 from trompe.evaluation.outcomes import REPORT, nature, outcomes
 from trompe.evaluation.records import Record
 
@@ -42,7 +46,7 @@ class Setting:
     draws: int
     device: torch.device
     about: dict[str, Any]
-    told: Told
+    told: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def on_classifier(model: nn.Module, attack: Attack, setting: Setting, targeted: 
         rows = (clean.correct > 0.5).nonzero()[:, 0]
         found = x
         if len(rows):
-            some = attack(model, x[rows], goal[rows], seeds=seeds[rows])
+            some = clipped(attack, x[rows], attack(model, x[rows], goal[rows], seeds=seeds[rows]))
             found = x.index_copy(0, rows, some)
         after = outcomes(model, found, y, seeds, REPORT, looks)
         shown = outcomes(model, domain.as_delivered(found), y, seeds, REPORT, looks)
@@ -214,7 +218,7 @@ def on_autoencoder(model: nn.Module, attack: Attack, setting: Setting) -> Taken:
 
     def one(x: Tensor, y: Tensor, index: Tensor, seeds: Tensor) -> dict[str, Tensor]:
         target = data.tensors(places[index])[0].to(x) if targeted else None
-        found = attack(model, x, target, seeds=seeds)
+        found = clipped(attack, x, attack(model, x, target, seeds=seeds))
         measured = distances(model, x, found, target, seeds=seeds)._asdict()
         outputs = {"found": found, "reconstruction": predict(model, found)}
         more = {} if target is None else {"target": target}
@@ -260,7 +264,7 @@ def on_codes(model: Any, judge: nn.Module, attack: Attack, setting: Setting) -> 
     def one(x: Tensor, y: Tensor, index: Tensor, seeds: Tensor) -> dict[str, Tensor]:
         before = read(x, seeds)
         goal = (y + 1) % before.shape[1] if targeted else y
-        found = attack(model, x, goal, seeds=seeds)
+        found = clipped(attack, x, attack(model, x, goal, seeds=seeds))
         after = read(found, seeds).argmax(1)
         return {
             "found": found, "goal": goal, "_clean": before.argmax(1) == y, "_right": after == y,
