@@ -145,7 +145,7 @@ def _gradient(loss: Tensor, v: Tensor, model: nn.Module, draws: int) -> Tensor:
     """The gradient of each example's loss; `(B, K, *)` where the loss is `(B, K)`."""
     try:
         if loss.ndim == 1:
-            (grad,) = torch.autograd.grad(loss.sum(), v)
+            (grad,) = torch.autograd.grad(loss, v, torch.ones_like(loss))
             spend(backwards=len(v) * draws)
             return grad
         spend(backwards=loss.numel() * draws)

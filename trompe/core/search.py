@@ -237,16 +237,23 @@ def _enter(v: Tensor, solver: Solver, data: Any, region: Any, seeds: Tensor) -> 
 
 
 def _improve(live: Live, seen: Evaluation) -> None:
-    """Keep the iterates that are the best so far: only the rows that are better are copied."""
+    """Keep the iterates that are the best so far; of two ways to copy rows, the one that copies fewer singly."""
     better = seen.score < live.score
     rows = better.nonzero()[:, 0]
+    if len(rows) == 0:
+        return
     if len(rows) == len(better):
         live.best.copy_(live.v)
         live.score, live.done = seen.score, seen.done
-    elif len(rows):
+        return
+    if 2 * len(rows) < len(better):
         live.best.index_copy_(0, rows, live.v.index_select(0, rows))
-        live.score = torch.where(better, seen.score, live.score)
-        live.done = torch.where(better, seen.done, live.done)
+    else:
+        others = (~better).nonzero()[:, 0]
+        kept = live.best.index_select(0, others)
+        live.best.copy_(live.v).index_copy_(0, others, kept)
+    live.score = torch.where(better, seen.score, live.score)
+    live.done = torch.where(better, seen.done, live.done)
 
 
 def _finish(problem: Problem, plan: "_Plan", live: Live, rows: Tensor, count: int) -> None:
