@@ -237,7 +237,7 @@ def _enter(v: Tensor, solver: Solver, data: Any, region: Any, seeds: Tensor) -> 
 
 
 def _improve(live: Live, seen: Evaluation) -> None:
-    """Keep the iterates that are the best so far; of two ways to copy rows, the one that copies fewer singly."""
+    """Keep the iterates that are the best so far, copying as few single rows as can be."""
     better = seen.score < live.score
     rows = better.nonzero()[:, 0]
     if len(rows) == 0:
