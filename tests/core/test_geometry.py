@@ -164,3 +164,11 @@ def test_norms_and_views() -> None:
 def test_balls_that_are_none(eps: float, kind: Any) -> None:
     with pytest.raises(UserError):
         Ball(eps, kind)
+
+
+def test_a_coordinate_that_is_zero_takes_no_room_in_the_ball() -> None:
+    """The box alone binds here: what could move but does not, must not count."""
+    delta = torch.tensor([[1.0, 2.0, 0.0, 0.0]], dtype=torch.float64)
+    low, high = torch.tensor([[0.0, 0.0, -1.0, -1.0]]), torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    found = Ball(1.5, "L2").project(delta, low.double(), high.double())
+    assert found.tolist() == [[1.0, 1.0, 0.0, 0.0]]

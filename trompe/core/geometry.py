@@ -139,7 +139,7 @@ def _scale_into_box(delta: Tensor, eps: float, low: Tensor, high: Tensor) -> Ten
     and quadratic between the sorted breakpoints bound / |delta|.
     """
     size = delta.flatten(1).abs()
-    bound = torch.where(delta > 0, high, -low).flatten(1)
+    bound = torch.where(delta > 0, high, -low).flatten(1).masked_fill(size == 0, 0.0)  # zero stays
     breakpoints, order = (bound / size.clamp_min(_TINY)).sort(1)
     free = size.gather(1, order).square()
     stuck = bound.gather(1, order).square()
