@@ -280,7 +280,7 @@ def test_a_search_in_bfloat16_succeeds_in_float32(attack: ClassifierAttack) -> N
         y = model(x).argmax(1)
     with execution(precision="bf16"):
         found = attack(model, x, y)
-    assert won(model, found, y).sum() >= won(model, attack(model, x, y), y).sum() - 2
+    assert won(model, found, y).sum() >= won(model, attack(model, x, y), y).sum()
 
 
 def test_projected_cw_stays_in_its_ball_and_reaches_further_with_a_larger_weight() -> None:

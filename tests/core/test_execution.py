@@ -157,7 +157,7 @@ def test_policies_nest_and_are_checked() -> None:
             assert (ex.policy().draws, ex.policy().chunk) == (20, 3)
         assert ex.policy().chunk is None
     assert ex.policy().draws == 1
-    for wrong in ({"precision": "fp8"}, {"draws": 0}, {"chunk": 0}):
+    for wrong in ({"precision": "fp8"}, {"draws": 0}, {"chunk": 0}, {"confirm": (3, 2)}):
         with pytest.raises(UserError), ex.execution(**wrong):
             pass
 

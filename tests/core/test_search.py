@@ -224,6 +224,52 @@ def test_a_refuted_claim_is_not_returned_for_a_confirmed_one() -> None:
     assert torch.equal(found.best, torch.ones_like(start))
 
 
+def test_who_leaves_takes_along_what_was_confirmed() -> None:
+    """At 0 the score is better and claims nothing: it does not stand in for the success at 1."""
+
+    def split(model: nn.Module, v: Tensor, data: Any) -> Evaluation:
+        there = v[:, 0].detach() > 0.5
+        return Evaluation(-v[:, 0], torch.where(there, -1.0, -5.0).to(v.dtype), there)
+
+    start = torch.zeros(3, 1, dtype=torch.float64)
+    found = search(split, Scale(), start, Steepest(1.0, Ball(1.0)), steps=3, region=FREE)
+    assert bool(found.done.all())
+    assert torch.equal(found.best, torch.ones_like(start))
+
+
+def test_a_later_success_replaces_an_earlier_refuted_one() -> None:
+    """The first start's score is better, and no fresh draw confirms it; the second start is certain."""
+
+    def start(data: Any, seeds: Tensor, restart: int) -> Tensor:
+        return torch.full((len(seeds), 1), float(restart), dtype=torch.float64)
+
+    def doubtful(model: nn.Module, v: Tensor, data: Any) -> Evaluation:
+        trap = torch.where(random.uniform((len(v),), v) == data["common"], -5.0, -4.0)
+        certain = v[:, 0].detach() > 0.5
+        score = torch.where(certain, -1.0, trap.double())
+        return Evaluation(0 * v[:, 0], score, certain | (score == -5))
+
+    from trompe.core.objective import COMMON
+
+    with random.streams(random.seeds(0, 4), COMMON):
+        common = random.uniform((4,), torch.zeros(1, dtype=torch.float64))
+    found = search(
+        doubtful, Coin(), start, Steepest(1e-9, Ball(1.0)), steps=2, region=FREE,
+        data={"common": common}, restarts=2,
+    )  # fmt: skip
+    assert bool(found.done.all())
+    assert torch.equal(found.best, torch.ones_like(found.best))
+
+
+def test_a_search_that_could_only_repeat_itself_is_left_out() -> None:
+    data = problem()
+    with metered() as once:
+        run(data, steps=3)
+    with metered() as thrice:
+        run(data, steps=3, restarts=3)
+    assert thrice == once
+
+
 def test_draws_are_averaged() -> None:
     spread: list[Tensor] = []
 

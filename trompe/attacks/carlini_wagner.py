@@ -125,6 +125,7 @@ class CW(ClassifierAttack):
                 data={"x": x, "y": y, "c": c},
                 seeds=seeds,
                 leave=False,
+                verify=True,
             )
 
         best = weights(attempt, x.new_full((len(x),), self.c), self.rounds).best
@@ -178,4 +179,5 @@ class ProjectedCW(ClassifierAttack):
             data={"x": x, "y": y, "c": x.new_full((len(x),), self.c)},
             seeds=seeds,
             leave=False,
+            verify=True,
         ).best

@@ -61,6 +61,7 @@ class DDN(ClassifierAttack):
             data={"x": x, "y": y},
             seeds=seeds,
             leave=False,
+            verify=True,
         ).best
 
 

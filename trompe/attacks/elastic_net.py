@@ -81,6 +81,7 @@ class EAD(ClassifierAttack):
                 data={"x": x, "y": y, "c": c},
                 seeds=seeds,
                 leave=False,
+                verify=True,
             )
 
         return weights(attempt, x.new_full((len(x),), self.c), self.rounds).best

@@ -255,7 +255,7 @@ class APGDT(InBall):
         left = torch.arange(len(x), device=x.device)
         for target in rivals.indices.unbind(1):
             found = self._towards(model, x[left], y[left], target[left], seeds[left])
-            better = found.score < score[left]
+            better = found.done | (found.score < score[left])
             best = best.index_copy(0, left[better], found.best[better])
             score = score.index_copy(0, left[better], found.score[better])
             left = left[~found.done]

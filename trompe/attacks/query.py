@@ -98,7 +98,7 @@ class Square(ClassifierAttack):
             if len(left) == 0:
                 break
             again = self._walk(oracle, *take((x, y, seeds), left), restart)
-            keep = again.score < found.score[left]
+            keep = again.done | (again.score < found.score[left])
             found = _put(found, left[keep], take(again, keep.nonzero()[:, 0]))
         return found.best
 

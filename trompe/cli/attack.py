@@ -85,7 +85,9 @@ class AttackCommand(Command):
 
     precision: Annotated[
         Literal["float32", "bf16"],
-        option("Precision of the search; what it finds is verified in float32 always."),
+        option(
+            "Precision of the search; what it claims is checked in float32, and so is what is reported."
+        ),
     ] = "float32"
 
     data_root: Annotated[

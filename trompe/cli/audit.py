@@ -160,8 +160,8 @@ class Audit(Command):
     precision: Annotated[
         Literal["float32", "bf16", "auto"],
         option(
-            "Precision of the searches; what they find is verified in float32 always. auto "
-            "takes bf16 where the processor multiplies it.",
+            "Precision of the searches; what they claim is checked in float32, and so is what is "
+            "reported. auto takes bf16 where the processor multiplies it.",
         ),
     ] = "float32"
 

@@ -26,6 +26,7 @@ __all__ = [
     "flushed_denormals",
     "has_convolutions",
     "has_fast_bf16",
+    "is_lowered",
     "metered",
     "policy",
     "predict",
@@ -60,6 +61,8 @@ class Execution:
             raise UserError(f"precision must be float32 or bf16, got {self.precision!r}")
         if self.draws < 1 or (self.chunk is not None and self.chunk < 1):
             raise UserError("draws and chunk must be at least 1")
+        if not 1 <= self.confirm[0] <= self.confirm[1]:
+            raise UserError(f"confirm must be (k, n) with 1 <= k <= n, got {self.confirm}")
 
 
 @dataclass
@@ -205,6 +208,11 @@ class _Lowered(nn.Module):
         if name != "model" and callable(found) and not isinstance(found, nn.Module):
             return lambda *inputs: _raised(found(*map(_lowered, inputs)))
         return _Lowered(found) if isinstance(found, nn.Module) and name != "model" else found
+
+
+def is_lowered(model: nn.Module) -> bool:
+    """Whether this working copy computes in less than its model's precision."""
+    return isinstance(model, _Lowered)
 
 
 def _lowered(value: Any) -> Any:

@@ -5,7 +5,7 @@ leave. Random objectives are ranked on common draws and confirmed on fresh ones.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trompe.core import random
 from trompe.core.errors import UserError
-from trompe.core.execution import Execution, has_convolutions, spend
+from trompe.core.execution import Execution, has_convolutions, is_lowered, spend
 from trompe.core.tree import repeat, take
 
 __all__ = ["Evaluation", "GradientWarning", "Live", "Objective", "Problem", "Traced"]
@@ -125,6 +125,22 @@ class Problem:
         with torch.no_grad():
             common = self.look(live, COMMON, draws=self.how.draws)
         return Evaluation(seen.loss, common.score, common.done)
+
+    def verified(self, live: Live, seen: Evaluation) -> Evaluation:
+        """The same look; who claims the best success so far is judged in the model's own precision.
+
+        A claim that only the lower one believes would push out the true ones before it.
+        """
+        if not is_lowered(self.fast):
+            return seen
+        rows = (seen.done & (seen.score < live.score)).nonzero()[:, 0]
+        if len(rows) == 0:
+            return seen
+        some = take(replace(live, state=None), rows)
+        with torch.no_grad():
+            true = self.look(some, COMMON, true=True, draws=self.how.draws)
+        score = seen.score.index_copy(0, rows, true.score.to(seen.score))
+        return Evaluation(seen.loss, score, seen.done.index_copy(0, rows, true.done))
 
     def confirmed(self, live: Live, done: Tensor, step: int) -> Tensor:
         """Who really may leave: in the model's own precision, and on k of n fresh draws if it is random."""

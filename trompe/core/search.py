@@ -79,6 +79,7 @@ def search(
     seeds: Tensor | None = None,
     restarts: int = 1,
     leave: bool = True,
+    verify: bool = False,
     callback: Callback | None = None,
 ) -> Found:
     """Minimise `objective(model, v, data).loss` over each example's `v` and return the best iterates.
@@ -92,8 +93,11 @@ def search(
         region: where iterates may lie.
         data: a tree of `(B, ...)` tensors that belong to the examples: labels, targets, weights.
         seeds: `(B,)`, the examples' random streams; `random.seeds(0, B)` by default.
-        restarts: searches from new starts, on the examples that are not done.
+        restarts: searches from new starts, on the examples that are not done. Where the start is given and
+            nothing is random, a further search would only repeat the first, and is left out.
         leave: whether examples that are done leave at once; otherwise all spend all steps.
+        verify: whether each better success is checked at once, where the policy searches in less than the
+            model's precision. For scores that rank successes by distance: the best are the least certain.
         callback: called at each step with its number, the rows searched, their iterates and evaluation.
 
     Raises:
@@ -107,7 +111,7 @@ def search(
     seeds = random.seeds(0, total) if seeds is None else seeds
     everything = (given, data, region, seeds.to(_first_tensor((given, data)).device))
     problem = Problem(objective, working_copy(model), model, policy())
-    plan = _Plan(start, solver, steps, restarts, leave, callback)
+    plan = _Plan(start, solver, steps, restarts, leave, verify, callback)
     found: list[Found] = []
     at, chunk = 0, problem.how.chunk or _chunk(model, everything[3])
     chunk = math.ceil(total / math.ceil(total / chunk))  # parts of equal size
@@ -137,6 +141,7 @@ class _Plan:
     steps: int
     restarts: int
     leave: bool
+    verify: bool
     callback: Callback | None
 
 
@@ -161,12 +166,13 @@ def _chunk(model: nn.Module, seeds: Tensor) -> int:
 def _restarted(problem: Problem, plan: "_Plan", part: Any, rows: Tensor) -> Found:
     """One chunk: a first search of all its examples, and further ones of those that are not done."""
     found = _descend(problem, plan, part, rows, 0)
-    for restart in range(1, plan.restarts):
+    repeats = not callable(plan.start) and not problem.random
+    for restart in range(1, 1 if repeats else plan.restarts):
         left = (~found.done).nonzero()[:, 0]
         if len(left) == 0:
             break
         again = _descend(problem, plan, take(part, left), rows[left], restart)
-        keep = again.score < found.score[left]
+        keep = again.done | (again.score < found.score[left])
         found = Found(
             *(_put(old, left[keep], new[keep]) for old, new in zip(found, again, strict=True))
         )
@@ -186,6 +192,8 @@ def _descend(problem: Problem, plan: "_Plan", part: Any, rows: Tensor, restart: 
     for step in range(plan.steps):
         count = restart * plan.steps + step
         seen, traced = problem.see(live, count)
+        if plan.verify:
+            seen = problem.verified(live, seen)
         if plan.callback is not None:
             plan.callback(step, rows[live.rows], live.v, seen)
         _improve(live, seen)
@@ -214,10 +222,10 @@ def _leavers(
     gone = None
     if plan.leave and bool(seen.done.any()):
         gone = problem.confirmed(live, seen.done, count)
-        # A better one that claimed success and is still here was refuted: its score was a lucky draw's.
-        lucky = gone & live.done & (seen.score > live.score)
-        live.best = torch.where(per_example(lucky, live.v), live.v, live.best)
-        live.score = torch.where(lucky, seen.score, live.score)
+        # Who leaves takes along what was confirmed: an iterate of better score that did not leave was not.
+        live.best = torch.where(per_example(gone, live.v), live.v, live.best)
+        live.score = torch.where(gone, seen.score, live.score)
+        live.done = live.done | gone
     settled = getattr(plan.solver, "settled", None)
     idle = None if settled is None else settled(seen, live.state, step, plan.steps)
     if idle is not None and bool(idle.any()):
@@ -260,6 +268,8 @@ def _finish(problem: Problem, plan: "_Plan", live: Live, rows: Tensor, count: in
     """Look at the last iterates, which no gradient was spent on, and confirm what is claimed."""
     with torch.no_grad():
         seen = problem.look(live, COMMON, draws=problem.how.draws)
+    if plan.verify:
+        seen = problem.verified(live, seen)
     if plan.callback is not None:
         plan.callback(plan.steps, rows[live.rows], live.v, seen)
     _improve(live, seen)
