@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.evaluation.subjects import Noisy, Rejecting, Shift, Threshold, flat, truth
-from trompe.attacks import FGSM, PGD, Square
+from trompe.attacks import CW, EOT, FGSM, PGD, Square
 from trompe.attacks.transfer import Transfer
 from trompe.core import random
 from trompe.core.domains import Vectors
@@ -544,5 +544,6 @@ def test_the_model_and_the_generator_are_left_as_found() -> None:
 def test_a_targeted_attack_is_not_judged_by_the_labels_it_was_given() -> None:
     model = nn.Flatten().eval()
     x, y = torch.rand(4, 1, 1, 3), torch.tensor([0, 1, 2, 0])
-    with pytest.raises(UserError, match="targeted"):
-        evaluate(model, PGD(Ball(0.1), targeted=True), (x, y))
+    for attack in (PGD(Ball(0.1), targeted=True), CW(targeted=True), EOT(CW(targeted=True))):
+        with pytest.raises(UserError, match="targeted"):
+            evaluate(model, attack, (x, y))

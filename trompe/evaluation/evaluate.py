@@ -87,7 +87,7 @@ def _named(attack: Attack | Sequence[Attack] | Mapping[str, Attack]) -> dict[str
     for each in attacks:
         if not isinstance(each, Attack):
             raise UserError(f"expected attacks, such as PGD(Ball(0.1)), got {kind_of(each)}")
-        if getattr(each, "targeted", False) and hasattr(each, "ball"):
+        if getattr(each, "targeted", False):
             raise UserError(f"evaluate judges whether labels are left; {kind_of(each)} is targeted")
     if isinstance(suite, Mapping):
         return dict(suite)
