@@ -123,7 +123,7 @@ def examine(
     part.findings.append(_finding(subject, result))
     blocks: list[Block] = [
         curve(subject, {subject.name: result}),
-        stages(subject, result),
+        stages(result),
         pictures(subject, attacks, result),
     ]
     text = (
@@ -266,7 +266,7 @@ def curve(subject: Subject, results: Mapping[str, Result], caption: str = "") ->
     )
 
 
-def stages(subject: Subject, result: Result) -> Table:
+def stages(result: Result) -> Table:
     """What each attack of the suite added at each radius, and what it cost."""
     rows = [
         (_level(s), s.attack, s.tested, s.broken, s.forwards, s.backwards, round(s.seconds, 2))

@@ -106,7 +106,7 @@ def examine(
     )
     blocks = (
         curve(bare, results, "Accuracy against radius, bare and defended"),
-        stages(defended, knowing),
+        stages(knowing),
         pictures(defended, attacks, knowing),
     )
     title = f"Does the defence protect {bare.name}?"

@@ -16,7 +16,6 @@ __all__ = [
     "cross_entropy",
     "dlr",
     "kl",
-    "kl_to_standard_normal",
     "margin",
     "mean_distance",
     "squared_distance",
@@ -107,12 +106,6 @@ def symmetric_kl(p: Distribution, q: Distribution) -> Tensor:
 def wasserstein2(p: Distribution, q: Distribution) -> Tensor:
     """`W_2^2 = ||mu_p - mu_q||^2 + ||sigma_p - sigma_q||^2` of diagonal Gaussians, `(B,)`."""
     return mean_distance(p, q) + squared_distance(p.stddev, q.stddev)
-
-
-def kl_to_standard_normal(q: Distribution) -> Tensor:
-    """`KL(q || N(0, I)) = 1/2 sum (mu^2 + v - 1 - log v)`, `(B,)`, in nats (Kingma & Welling 2014, B)."""
-    _require_spread(q)
-    return 0.5 * (q.mean.square() + q.variance - 1 - q.variance.log()).flatten(1).sum(1)
 
 
 DIVERGENCES = {
