@@ -30,6 +30,10 @@ class Box:
         """The nearest point of the box."""
         return torch.clamp(v, self.low, self.high)  # type: ignore[arg-type]
 
+    def project_(self, v: Tensor) -> Tensor:
+        """The same, in the memory of `v`."""
+        return torch.clamp(v, self.low, self.high, out=v)  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
 class Near:
@@ -43,6 +47,10 @@ class Near:
     def project(self, v: Tensor) -> Tensor:
         """The nearest such point."""
         return self.center + self.ball.project(v - self.center, self.low, self.high)
+
+    def project_(self, v: Tensor) -> Tensor:
+        """The same; the memory of `v` may be used."""
+        return self.project(v)
 
 
 def _require_floats(x: Tensor, what: str) -> None:

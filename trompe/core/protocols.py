@@ -83,6 +83,7 @@ class Region(Protocol):
     """The points an attack may return for each example; carried and compacted with the batch."""
 
     def project(self, v: Tensor, /) -> Tensor: ...
+    def project_(self, v: Tensor, /) -> Tensor: ...
 
 
 class Domain(Protocol):

@@ -67,8 +67,10 @@ class Steepest:
             grad = state
         direction = self.direction(v, grad, region)
         length = self.step_size * _rate(self.schedule, number, total)
-        spare = None if torch.is_grad_enabled() else direction  # its memory serves again
-        return region.project(torch.sub(v, direction, alpha=length, out=spare)), state
+        if torch.is_grad_enabled():
+            return region.project(torch.sub(v, direction, alpha=length)), state
+        # The direction's memory, still in the cache, serves for the next iterate.
+        return region.project_(torch.sub(v, direction, alpha=length, out=direction)), state
 
     def direction(self, v: Tensor, grad: Tensor, region: Region) -> Tensor:
         """The steepest direction of norm one; for L1 a sparse one."""
