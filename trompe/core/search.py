@@ -211,6 +211,7 @@ def _descend(problem: Problem, plan: "_Plan", part: Any, rows: Tensor, restart: 
         live.v, live.state = plan.solver.step(
             live.v, grad, seen, live.state, live.region, step, plan.steps
         )
+        del traced, grad  # their memory, still in the cache, serves the next step
     _finish(problem, plan, live, rows, (restart + 1) * plan.steps)
     return _merge(found, live)
 
