@@ -210,6 +210,12 @@ def _targets(data: Dataset) -> Tensor:
     return torch.tensor(following)
 
 
+def _reconstructed(model: nn.Module, x: Tensor, seeds: Tensor) -> Tensor:
+    """The output on the draw that is measured."""
+    with random.streams(seeds, REPORT):
+        return predict(model, x)
+
+
 def on_autoencoder(model: nn.Module, attack: Attack, setting: Setting) -> Taken:
     """Attack every example; how far its output moved, and how near it came to the target's."""
     data = setting.data
@@ -220,7 +226,7 @@ def on_autoencoder(model: nn.Module, attack: Attack, setting: Setting) -> Taken:
         target = data.tensors(places[index])[0].to(x) if targeted else None
         found = clipped(attack, x, attack(model, x, target, seeds=seeds))
         measured = distances(model, x, found, target, seeds=seeds)._asdict()
-        outputs = {"found": found, "reconstruction": predict(model, found)}
+        outputs = {"found": found, "reconstruction": _reconstructed(model, found, seeds)}
         more = {} if target is None else {"target": target}
         return outputs | more | {f"_{k}": v for k, v in measured.items()}
 
@@ -268,7 +274,7 @@ def on_codes(model: Any, judge: nn.Module, attack: Attack, setting: Setting) -> 
         after = read(found, seeds).argmax(1)
         return {
             "found": found, "goal": goal, "_clean": before.argmax(1) == y, "_right": after == y,
-            "_reached": after == goal, "reconstruction": predict(model, found),
+            "_reached": after == goal, "reconstruction": _reconstructed(model, found, seeds),
             **{f"_{k}": v for k, v in setting.data.domain.distances(x, found).items()},
         }  # fmt: skip
 

@@ -17,6 +17,7 @@ from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.execution import predict
 from trompe.core.geometry import norm
+from trompe.evaluation.outcomes import REPORT
 
 __all__ = [
     "Curve",
@@ -116,7 +117,7 @@ def distances(
     *,
     seeds: Tensor | None = None,
 ) -> Distances:
-    """Measure adversarial inputs through the model; random ones meet the same draw on all images.
+    """Measure adversarial inputs through the model; a random one meets all three images with one fresh draw.
 
     Args:
         model: an autoencoder in eval mode: `model(x)` reconstructs.
@@ -139,7 +140,7 @@ def distances(
 
 def _reconstruct(model: nn.Module, x: Tensor, seeds: Tensor, rounds: int = 1) -> Tensor:
     for turn in range(rounds):
-        with random.streams(seeds, turn):
+        with random.streams(seeds, REPORT + turn):
             x = predict(model, x)
     return x
 
