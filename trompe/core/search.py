@@ -93,18 +93,15 @@ def search(
         region: where iterates may lie.
         data: a tree of `(B, ...)` tensors that belong to the examples: labels, targets, weights.
         seeds: `(B,)`, the examples' random streams; `random.seeds(0, B)` by default.
-        restarts: searches from new starts, on the examples that are not done. Where the start is given and
-            nothing is random, a further search would only repeat the first, and is left out.
+        restarts: searches from new starts, on the examples that are not done; none that could only repeat.
         leave: whether examples that are done leave at once; otherwise all spend all steps.
-        verify: whether each better success is checked at once, where the policy searches in less than the
-            model's precision. For scores that rank successes by distance: the best are the least certain.
+        verify: check each better success at once in full precision: ranked by distance, the best are in doubt.
         callback: called at each step with its number, the rows searched, their iterates and evaluation.
 
     Raises:
         UserError: no gradient path, or a gradient that is NaN.
 
-    Works inside `no_grad`. Random models are ranked on common draws, and an example leaves one only when
-    k of n fresh draws succeed (`Execution.confirm`).
+    Works inside `no_grad`. An example leaves a random model only on k of n fresh draws (`Execution.confirm`).
     """
     given = start if isinstance(start, Tensor) else None
     total = len(_first_tensor((given, data, seeds)))
@@ -166,7 +163,7 @@ def _chunk(model: nn.Module, seeds: Tensor) -> int:
 def _restarted(problem: Problem, plan: "_Plan", part: Any, rows: Tensor) -> Found:
     """One chunk: a first search of all its examples, and further ones of those that are not done."""
     found = _descend(problem, plan, part, rows, 0)
-    repeats = not callable(plan.start) and not problem.random
+    repeats = not callable(plan.start) and not problem.random  # the same start, the same end
     for restart in range(1, 1 if repeats else plan.restarts):
         left = (~found.done).nonzero()[:, 0]
         if len(left) == 0:
