@@ -103,7 +103,11 @@ class Record:
 
     @classmethod
     def rate(cls, metric: str, successes: float, n: int, **rest: Any) -> "Record":
-        """A proportion with its Wilson 95% interval."""
+        """A proportion with its Wilson 95% interval.
+
+        On a random model an example counts by its share of draws. `n` stays the number of examples: such
+        shares vary less between examples than wins and losses would, so the interval errs on the wide side.
+        """
         low, high = wilson(successes, n)
         value = successes / n if n else math.nan
         return cls(metric, value, n, low, high, "Wilson 95%", **rest)
