@@ -75,6 +75,19 @@ def test_targeted_dlr(classes: int) -> None:
         assert torch.allclose(losses.targeted_dlr(3 * z - 4, y, target), value)
 
 
+@pytest.mark.parametrize("classes", [2, 3, 4, 10])
+def test_whoever_aims_at_a_class_has_a_gradient_towards_it(classes: int) -> None:
+    """Wherever the target ranks, its logit is to rise: DLR itself is constant where it ranks third."""
+    z = torch.arange(classes, 0, -1.0).double().expand(classes, classes).clone().requires_grad_()
+    target = torch.arange(classes)
+    (slope,) = torch.autograd.grad(losses.dlr(z, target, towards=True).sum(), z)
+    assert bool((slope.gather(1, target[:, None]) > 0).all())
+    own, others = torch.zeros(classes - 1, dtype=torch.int64), target[1:]
+    rows = z[1:]
+    (slope,) = torch.autograd.grad(losses.targeted_dlr(rows, own, others).sum(), rows)
+    assert bool((slope.gather(1, others[:, None]) < 0).all())
+
+
 def test_divergences_of_gaussians_against_torch() -> None:
     p, q = gaussians()
     assert torch.allclose(losses.kl(p, q), kl_divergence(p, q))

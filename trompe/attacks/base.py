@@ -152,7 +152,7 @@ def classification(loss: str = "ce", targeted: bool = False) -> Objective:
             value = (
                 sign * cross_entropy(logits, data["y"])
                 if loss == "ce"
-                else -sign * dlr(logits, data["y"])
+                else -sign * dlr(logits, data["y"], towards=targeted)
             )
             score = margin_of(logits.detach(), data["y"], targeted)
         return Evaluation(value, score, score < 0)

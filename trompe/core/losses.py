@@ -40,29 +40,34 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     return logits.gather(1, own)[:, 0] - logits.scatter(1, own, -torch.inf).amax(1)
 
 
-def dlr(logits: Tensor, y: Tensor) -> Tensor:
+def dlr(logits: Tensor, y: Tensor, *, towards: bool = False) -> Tensor:
     """Difference of logits ratio, `(z_y - max_{i != y} z_i) / (z_(1) - z_(3))`, `(B,)`.
 
     Croce & Hein 2020, equation 6, with the sign of a margin: positive where class y wins. It does not
     change when logits are shifted or scaled. A two-class model has no third logit; there the margin is
     divided by one plus its own size, held constant.
+
+    Where y has the third largest logit the ratio is -1 whatever the logits are, and its gradient zero. That
+    is no loss to those who leave y, but to those who aim at it: `towards` holds the denominator constant.
     """
     value = margin(logits, y)
     if logits.shape[1] < 3:
         return value / (value.detach().abs() + 1)
-    top = logits.topk(3, dim=1).values
+    top = (logits.detach() if towards else logits).topk(3, dim=1).values
     return value / (top[:, 0] - top[:, 2]).clamp_min(1e-12)
 
 
 def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     """`(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2)`, `(B,)` (Croce & Hein 2020, equation 7).
 
-    With fewer than four classes the denominator uses the lowest logits there are.
+    With fewer than four classes the denominator uses the lowest logits there are, held constant: with three,
+    the ratio to the lowest would be 1 whatever the logits are.
     """
     value = (logits.gather(1, y[:, None]) - logits.gather(1, target[:, None]))[:, 0]
-    top = logits.topk(min(4, logits.shape[1]), dim=1).values
-    if top.shape[1] < 3:
+    if logits.shape[1] < 3:
         return value / (value.detach().abs() + 1)
+    few = logits.shape[1] < 4
+    top = (logits.detach() if few else logits).topk(3 if few else 4, dim=1).values
     return value / (top[:, 0] - top[:, 2:].mean(1)).clamp_min(1e-12)
 
 
