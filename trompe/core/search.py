@@ -95,7 +95,7 @@ def search(
         seeds: `(B,)`, the examples' random streams; `random.seeds(0, B)` by default.
         restarts: searches from new starts, on the examples that are not done; none that could only repeat.
         leave: whether examples that are done leave at once; otherwise all spend all steps.
-        verify: check each better success at once in full precision, for ranks that put the least certain first.
+        verify: check each better success at once in full precision, where ranks put the least certain first.
         callback: called at each step with its number, the rows searched, their iterates and evaluation.
 
     Raises:
