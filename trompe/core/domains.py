@@ -48,10 +48,6 @@ class Near:
         """The nearest such point."""
         return self.center + self.ball.project(v - self.center, self.low, self.high)
 
-    def project_(self, v: Tensor) -> Tensor:
-        """The same; the memory of `v` may be used."""
-        return self.project(v)
-
 
 def _require_floats(x: Tensor, what: str) -> None:
     if not isinstance(x, Tensor):

@@ -80,10 +80,12 @@ class Detector(Protocol):
 
 
 class Region(Protocol):
-    """The points an attack may return for each example; carried and compacted with the batch."""
+    """The points an attack may return for each example; carried and compacted with the batch.
+
+    A region may also have `project_(v)`, which may use the memory of `v`.
+    """
 
     def project(self, v: Tensor, /) -> Tensor: ...
-    def project_(self, v: Tensor, /) -> Tensor: ...
 
 
 class Domain(Protocol):

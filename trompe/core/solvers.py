@@ -70,7 +70,8 @@ class Steepest:
         if torch.is_grad_enabled():
             return region.project(torch.sub(v, direction, alpha=length)), state
         # The direction's memory, still in the cache, serves for the next iterate.
-        return region.project_(torch.sub(v, direction, alpha=length, out=direction)), state
+        project = getattr(region, "project_", region.project)
+        return project(torch.sub(v, direction, alpha=length, out=direction)), state
 
     def direction(self, v: Tensor, grad: Tensor, region: Region) -> Tensor:
         """The steepest direction of norm one; for L1 a sparse one."""
