@@ -1,7 +1,7 @@
 """Attacks on classifiers beside the bare passes, Foolbox and ART, at equal gradient budgets."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -43,8 +43,8 @@ class Case:
 
     victim: str
     norm: str
-    ours: dict[str, tuple[ClassifierAttack, str]]
-    peers: dict[str, Callable[[], peers.Attack]]
+    ours: Mapping[str, tuple[ClassifierAttack, str]]
+    peers: Mapping[str, Callable[[], peers.Attack]]
     once: tuple[str, ...] = ()
     images: int = 100
     eps: float | None = None
@@ -58,114 +58,92 @@ def _linf(name: str, **options: object) -> Callable[[], peers.Attack]:
     return partial(peers.foolbox, name, EPS, **options)
 
 
-def _cases(name: str) -> Iterator[tuple[str, Case]]:
-    """The benchmarks of one victim."""
-    plain, low = "float32", "bf16"
-    end = "" if name == "conv4" else f"-{name}"
-    pgd = {"trompe": (_pgd(), plain), "trompe, leaving": (_pgd(early_stop=True), plain)}
+PLAIN, LOW = "float32", "bf16"
+
+
+def _pgd_case(victim: str) -> Case:
+    ours = {"trompe": (_pgd(), PLAIN), "trompe, leaving": (_pgd(early_stop=True), PLAIN)}
+    if victim == "conv4":
+        ours["trompe bf16"] = (_pgd(), LOW)
+        ours["trompe bf16, leaving"] = (_pgd(early_stop=True), LOW)
+    others = {
+        "Foolbox": _linf("LinfPGD", rel_stepsize=0.025 / EPS, steps=STEPS),
+        "ART": partial(
+            peers.art, "ProjectedGradientDescentPyTorch",
+            eps=EPS, eps_step=0.025, max_iter=STEPS, num_random_init=1,
+        ),
+    }  # fmt: skip
+    return Case(victim, "Linf", ours, others, eps=EPS)
+
+
+def _fgsm_case(victim: str) -> Case:
+    others = {
+        "Foolbox": _linf("FGSM"),
+        "ART": partial(peers.art, "FastGradientMethod", eps=EPS),
+    }
+    return Case(victim, "Linf", {"trompe": (FGSM(BALL), PLAIN)}, others, eps=EPS)
+
+
+def _cw_case(victim: str) -> Case:
     own = CW(steps=100, rounds=1, lr=0.05, c=10.0, abort_early=False)
-    cw = replace(own, shrink=0.999999)  # the peers' value
-    ead = EAD(steps=100, rounds=1, lr=0.02, c=1.0, abort_early=False)
-    slow: dict[str, dict[str, tuple[ClassifierAttack, str]]] = {"pgd": {}, "cw": {}}
-    if name == "conv4":
-        slow["pgd"] = {
-            "trompe bf16": (_pgd(), low),
-            "trompe bf16, leaving": (_pgd(early_stop=True), low),
-        }
-        slow["cw"] = {"trompe bf16": (cw, low)}
-    step = {"rel_stepsize": 0.025 / EPS, "steps": STEPS}
-    yield (
-        f"pgd{end}",
-        Case(
-            name,
-            "Linf",
-            pgd | slow["pgd"],
-            {
-                "Foolbox": _linf("LinfPGD", **step),
-                "ART": partial(
-                    peers.art, "ProjectedGradientDescentPyTorch",
-                    eps=EPS, eps_step=0.025, max_iter=STEPS, num_random_init=1,
-                ),
-            },
-            eps=EPS,
+    same = replace(own, shrink=0.999999)  # the peers' value
+    ours = {"trompe": (same, PLAIN), "trompe, own shrink": (own, PLAIN)}
+    if victim == "conv4":
+        ours["trompe bf16"] = (same, LOW)
+    others = {
+        "Foolbox": partial(
+            peers.foolbox, "L2CarliniWagnerAttack", binary_search_steps=1, steps=100,
+            stepsize=0.05, initial_const=10.0, abort_early=False,
         ),
-    )  # fmt: skip
-    yield (
-        f"fgsm{end}",
-        Case(
-            name,
-            "Linf",
-            {"trompe": (FGSM(BALL), plain)},
-            {
-                "Foolbox": _linf("FGSM"),
-                "ART": partial(peers.art, "FastGradientMethod", eps=EPS),
-            },
-            eps=EPS,
+        "ART": partial(
+            peers.art, "CarliniL2Method", binary_search_steps=1, max_iter=10,
+            learning_rate=0.05, initial_const=10.0,
         ),
-    )
-    yield (
-        f"cw{end}",
-        Case(
-            name,
-            "L2",
-            {"trompe": (cw, plain), "trompe, own shrink": (own, plain)} | slow["cw"],
-            {
-                "Foolbox": partial(
-                    peers.foolbox, "L2CarliniWagnerAttack", binary_search_steps=1, steps=100,
-                    stepsize=0.05, initial_const=10.0, abort_early=False,
-                ),
-                "ART": partial(
-                    peers.art, "CarliniL2Method", binary_search_steps=1, max_iter=10,
-                    learning_rate=0.05, initial_const=10.0,
-                ),
-            },
-            once=("ART",),
-        ),
-    )  # fmt: skip
-    yield (
-        f"ead{end}",
-        Case(
-            name,
-            "L1",
-            {"trompe": (ead, plain)},
-            {
-                "Foolbox": partial(
-                    peers.foolbox, "EADAttack", binary_search_steps=1, steps=100,
-                    initial_stepsize=0.02, initial_const=1.0, regularization=1e-3, abort_early=False,
-                ),
-            },
-        ),
-    )  # fmt: skip
-    yield (
-        f"deepfool{end}",
-        Case(
-            name,
-            "L2",
-            {
-                "trompe": (DeepFool("L2", overshoot=0.02), plain),
-                "trompe, 4 classes": (DeepFool("L2", overshoot=0.02, candidates=4), plain),
-            },
-            {
-                "Foolbox": partial(
-                    peers.foolbox, "L2DeepFoolAttack", steps=50, overshoot=0.02, candidates=None
-                ),
-                "ART": partial(peers.art, "DeepFool", max_iter=50, epsilon=0.02, nb_grads=10),
-            },
-            once=("ART",),
-        ),
-    )
-    yield (
-        f"ddn{end}",
-        Case(
-            name,
-            "L2",
-            {"trompe": (DDN(steps=40), plain)},
-            {"Foolbox": partial(peers.foolbox, "DDNAttack", steps=40)},
-        ),
-    )
+    }  # fmt: skip
+    return Case(victim, "L2", ours, others, once=("ART",))
 
 
-CASES: dict[str, Case] = {**dict(_cases("conv4")), **dict(_cases("mlp"))}
+def _ead_case(victim: str) -> Case:
+    ours = EAD(steps=100, rounds=1, lr=0.02, c=1.0, abort_early=False)
+    foolbox = partial(
+        peers.foolbox, "EADAttack", binary_search_steps=1, steps=100,
+        initial_stepsize=0.02, initial_const=1.0, regularization=1e-3, abort_early=False,
+    )  # fmt: skip
+    return Case(victim, "L1", {"trompe": (ours, PLAIN)}, {"Foolbox": foolbox})
+
+
+def _deepfool_case(victim: str) -> Case:
+    ours = {
+        "trompe": (DeepFool("L2", overshoot=0.02), PLAIN),
+        "trompe, 4 classes": (DeepFool("L2", overshoot=0.02, candidates=4), PLAIN),
+    }
+    others = {
+        "Foolbox": partial(
+            peers.foolbox, "L2DeepFoolAttack", steps=50, overshoot=0.02, candidates=None
+        ),
+        "ART": partial(peers.art, "DeepFool", max_iter=50, epsilon=0.02, nb_grads=10),
+    }
+    return Case(victim, "L2", ours, others, once=("ART",))
+
+
+def _ddn_case(victim: str) -> Case:
+    foolbox = partial(peers.foolbox, "DDNAttack", steps=40)
+    return Case(victim, "L2", {"trompe": (DDN(steps=40), PLAIN)}, {"Foolbox": foolbox})
+
+
+_KINDS = {
+    "pgd": _pgd_case,
+    "fgsm": _fgsm_case,
+    "cw": _cw_case,
+    "ead": _ead_case,
+    "deepfool": _deepfool_case,
+    "ddn": _ddn_case,
+}
+CASES: dict[str, Case] = {
+    f"{name}{end}": make(victim)
+    for victim, end in (("conv4", ""), ("mlp", "-mlp"))
+    for name, make in _KINDS.items()
+}
 
 
 def run(name: str, rounds: int) -> list[Record]:
