@@ -15,6 +15,7 @@ from trompe.core.errors import UserError
 from trompe.core.execution import policy
 from trompe.core.geometry import norm
 from trompe.evaluation import read_records
+from trompe.evaluation.autoencoder import partners
 from trompe.reports import Curve, Report, Table, compare, read
 
 BROUGHT = "tests.audit.brought:"
@@ -430,7 +431,7 @@ def test_noise_has_the_length_it_is_said_to_have() -> None:
 
 def test_targets_are_of_another_class() -> None:
     y = torch.tensor([0, 0, 0, 1, 2, 2, 0])
-    partner = autoencoder._partners(y)
+    partner = partners(y)
     assert bool((y[partner] != y).all())
     assert partner.tolist() == [3, 3, 3, 4, 6, 6, 3]
 

@@ -17,7 +17,7 @@ from trompe.core.execution import device_of
 from trompe.core.geometry import Ball, norm, per_example
 from trompe.core.protocols import PointMass
 from trompe.data import Dataset
-from trompe.evaluation.autoencoder import curve, judge
+from trompe.evaluation.autoencoder import curve, judge, partners
 from trompe.evaluation.records import Record
 from trompe.reports import Curve, Finding, Grid, Metric, Section, Series, Table, magnified, metric
 from trompe.reports import measured as in_words
@@ -83,7 +83,7 @@ class Subject:
         device = device_of(self.model, x)
         if y is None or bool((y == y[0]).all()):
             return x.to(device), x.roll(-1, 0).to(device), None, None
-        order = _partners(y)
+        order = partners(y)
         return x.to(device), x[order].to(device), y.to(device), y[order].to(device)
 
     def radii(self) -> tuple[float, ...]:
@@ -102,18 +102,6 @@ class Subject:
             with torch.no_grad(), random.streams(own):
                 made.append(self.model(part))
         return torch.cat(made)
-
-
-def _partners(y: Tensor) -> Tensor:
-    """For each example the next one, going round, that is of another class; two classes at least."""
-    places = torch.arange(len(y))
-    partner = places
-    for step in range(1, len(y)):
-        same = y[partner] == y
-        if not bool(same.any()):
-            break
-        partner = torch.where(same, (places + step) % len(y), partner)
-    return partner
 
 
 def examine(

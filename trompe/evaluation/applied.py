@@ -18,7 +18,7 @@ from trompe.core.errors import UserError
 from trompe.core.execution import Cost, metered, predict
 from trompe.core.geometry import Ball
 from trompe.data import Dataset
-from trompe.evaluation.autoencoder import distances
+from trompe.evaluation.autoencoder import distances, partners
 from trompe.evaluation.inputs import Progress, clipped
 from trompe.evaluation.outcomes import REPORT, nature, outcomes
 from trompe.evaluation.records import Record
@@ -201,13 +201,8 @@ def _targets(data: Dataset) -> Tensor:
     n = len(data)
     if n < 2:
         raise UserError("a targeted attack on an autoencoder needs at least two examples")
-    labels = list(range(n)) if data.y is None else data.y.tolist()
-    if len(set(labels)) < 2:
-        labels = list(range(n))
-    following = [
-        next(k % n for k in range(i + 1, i + n) if labels[k % n] != labels[i]) for i in range(n)
-    ]
-    return torch.tensor(following)
+    alike = data.y is None or bool((data.y == data.y[0]).all())
+    return partners(torch.arange(n) if alike or data.y is None else data.y)
 
 
 def _reconstructed(model: nn.Module, x: Tensor, seeds: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ __all__ = [
     "distances",
     "judge",
     "mean_curve",
+    "partners",
     "relative_distortion",
     "relative_target_distance",
 ]
@@ -287,3 +288,19 @@ def curve(
     rows = [distances(model, x, each, y, seeds=seeds) for each in found]
     l2, _, distortion, distance, change = (torch.stack(part) for part in zip(*rows, strict=True))
     return Curve(tuple(budgets), found, l2, distortion, distance, change)
+
+
+def partners(y: Tensor) -> Tensor:
+    """For each example the next one, going round, that is of another class; two classes at least.
+
+    >>> partners(torch.tensor([3, 3, 5]))
+    tensor([2, 2, 0])
+    """
+    places = torch.arange(len(y))
+    partner = places
+    for step in range(1, len(y)):
+        same = y[partner] == y
+        if not bool(same.any()):
+            break
+        partner = torch.where(same, (places + step) % len(y), partner)
+    return partner

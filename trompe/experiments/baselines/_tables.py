@@ -77,8 +77,9 @@ def _attacks(records: list[Record]) -> list[str]:
     said += f" The others: {'; '.join(bad)}." if bad else ""
     said += (
         "\n\nTwo settings were changed after a first run. PGD's step is a thirtieth of the radius on both "
-        "sides: at a tenth ours, which returns the best iterate and not the last, stood 1.2 points above "
-        "Foolbox's on mnist-conv4. C&W's variable is shrunk as Foolbox's in the compared rows; with our own "
+        "sides: at a tenth ours, which returns the best iterate and not the last, stood further above "
+        "Foolbox's on mnist-conv4 than the limit allows. C&W's variable is shrunk as Foolbox's in the "
+        "compared rows; with our own "
         "value it ends nearer, and that row is not counted among the comparisons."
     )
     text = markdown_table(table).replace("\\*\\*weaker\\*\\*", "**weaker**")
@@ -110,7 +111,7 @@ def _codes(records: list[Record]) -> list[str]:
         f"With the same signed steps the two lie {apart:+.1e} apart, "
         f"{'equal' if abs(apart) <= CODES else 'not equal'} to three decimals; with its own solver "
         f"our attack ends {abs(100 * gain):.2g}% {'nearer' if gain > 0 else 'farther'} than ART's. "
-        "The step is half of that of a first run, in which the two lay 4.4e-4 apart."
+        "The step is half of that of a first run, in which the two lay further apart."
     )
     columns = ("Attack", "Mean squared distance of codes", "n", "Time")
     return ["### Against ART, on codes", said, markdown_table(Table("", columns, rows))]
