@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trompe.core import random
 from trompe.core.errors import UserError
 
 __all__ = ["AutoencoderStep", "ClassifierStep", "ModelStep", "Schedule", "constant", "one_cycle"]
@@ -139,6 +140,7 @@ class AutoencoderStep(ModelStep):
         model: an autoencoder.
         losses: `losses(x) -> {name: (B,)}`, of which "loss" is minimised and all are reported; by
             default the model's method of that name.
+        dynamic: draw every pixel anew from Bernoulli(x) at each step (dynamic binarisation).
 
     Raises:
         UserError: if there is no such method and none was given.
@@ -150,9 +152,11 @@ class AutoencoderStep(ModelStep):
         lr: float = 4e-3,
         *,
         losses: Losses | None = None,
+        dynamic: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(model, lr, **options)
+        self.dynamic = dynamic
         if losses is None and not hasattr(model, "losses"):
             raise UserError(
                 f"{type(model).__name__} has no method losses(x) -> {{name: (B,)}}; "
@@ -162,6 +166,9 @@ class AutoencoderStep(ModelStep):
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """One update on clean inputs `(B, *)`; labels and an index are not looked at."""
-        terms = {name: term.mean() for name, term in self.losses(batch[0]).items()}
+        x = batch[0]
+        if self.dynamic:
+            x = (random.uniform(tuple(x.shape), x) < x).to(x.dtype)
+        terms = {name: term.mean() for name, term in self.losses(x).items()}
         self.update(terms["loss"])
         return {name: term.detach() for name, term in terms.items()}

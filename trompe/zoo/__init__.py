@@ -1,0 +1,15 @@
+"""Trained models by recipe: load the checkpoint that a recipe names, or train it.
+
+    model = zoo.get("mnist-conv4")
+
+A recipe is data. Its hash names the checkpoint, so that changing any number of it trains anew, and
+two programs that ask for the same recipe share one training, also when they ask at the same time.
+Beside the weights lies a card: the recipe, checksums of the data, measured clean metrics, versions.
+What no recipe describes is kept in the same way by `keep`.
+"""
+
+from trompe.zoo.making import card, get, measure, path
+from trompe.zoo.recipes import RECIPES, Recipe, names, recipe
+from trompe.zoo.store import keep, root
+
+__all__ = ["RECIPES", "Recipe", "card", "get", "keep", "measure", "names", "path", "recipe", "root"]

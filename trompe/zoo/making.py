@@ -1,0 +1,144 @@
+"""From a recipe to a trained model: the step that fits its kind, and clean metrics for its card."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trompe import data, models
+from trompe.core.random import seeds, streams
+from trompe.data import Dataset
+from trompe.models import ClassifierConfig
+from trompe.training import AutoencoderStep, Batches, ClassifierStep, train
+from trompe.zoo.recipes import Recipe, recipe
+from trompe.zoo.store import digest, keep, read_card, weights_path
+
+__all__ = ["card", "get", "measure", "path"]
+
+
+def path(which: Recipe | str, *, root: Path | str | None = None) -> Path:
+    """Where the recipe's weights lie, or will: `NAME-HASH.safetensors`.
+
+    For data that is not published its checksum goes into the hash, since a file may change under its name.
+    """
+    chosen = recipe(which) if isinstance(which, str) else which
+    return weights_path(chosen.name, digest(_settings(chosen)), root)
+
+
+def _settings(chosen: Recipe) -> dict[str, Any]:
+    if chosen.data in data.names():
+        return chosen.settings()
+    return {**chosen.settings(), "content": data.load(chosen.data, "train").checksum}
+
+
+def get(which: Recipe | str, *, root: Path | str | None = None, progress: bool = True) -> nn.Module:
+    """The trained model, on the CPU and in eval mode; trained first if it is not there.
+
+    If another process is training it, wait for that. A training that was cut off continues where
+    its last epoch ended.
+
+    Args:
+        which: a recipe or the name of one.
+        root: the cache; see `root`.
+        progress: show a bar while training, if standard error is a terminal.
+
+    Raises:
+        UserError: for an unknown name, missing data, or a damaged checkpoint.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> small = Recipe("small", ClassifierConfig("mlp", (1, 8, 8), hidden=(8,)), "digits", 1)
+        >>> with TemporaryDirectory() as folder:
+        ...     model = get(small, root=folder)
+        ...     sorted(card(small, root=folder)["metrics"])
+        ['accuracy', 'n']
+    """
+    chosen = recipe(which) if isinstance(which, str) else which
+    model = models.build(chosen.model, seed=chosen.seed)
+
+    def fit(folder: Path) -> dict[str, Any]:
+        return _train(chosen, model, folder, progress)
+
+    return keep(chosen.name, _settings(chosen), model, fit, root=root)
+
+
+def card(which: Recipe | str, *, root: Path | str | None = None) -> dict[str, Any]:
+    """The card of a trained recipe.
+
+    Raises:
+        UserError: if the recipe has not been trained.
+    """
+    return read_card(path(which, root=root))
+
+
+def _train(chosen: Recipe, model: nn.Module, folder: Path, progress: bool) -> dict[str, Any]:
+    """Train on the "train" split and measure on "test"."""
+    whole = _binarized(data.load(chosen.data, "train"), chosen)
+    examples = whole if chosen.train_size is None else whole.take(chosen.train_size)
+    once = chosen if chosen.binarize != "dynamic" else replace(chosen, binarize="static")
+    held_out = _binarized(data.load(chosen.data, "test"), once)
+    history = train(
+        _step(chosen, model),
+        Batches(examples.x, examples.y, size=chosen.batch, seed=chosen.seed),
+        epochs=chosen.epochs,
+        seed=chosen.seed,
+        ema=chosen.ema,
+        directory=folder,
+        precision=chosen.precision,
+        log=False,
+        progress=progress,
+        title=chosen.name,
+    )
+    return {
+        "recipe": chosen.to_json(),
+        "data": {"train": examples.checksum, "test": held_out.checksum},
+        "metrics": measure(model.eval(), held_out),
+        "steps": history.total,
+        "seconds": round(history.seconds, 3),
+    }
+
+
+def _binarized(examples: Dataset, chosen: Recipe) -> Dataset:
+    """The set in the recipe's convention; what is dynamic is drawn by the step."""
+    if chosen.binarize in ("none", "dynamic"):
+        return examples
+    return data.binarized(examples, chosen.binarize)
+
+
+def _step(chosen: Recipe, model: nn.Module) -> Any:
+    """What trains a model of this kind."""
+    common: dict[str, Any] = {"weight_decay": chosen.weight_decay, "clip": chosen.clip}
+    if isinstance(chosen.model, ClassifierConfig):
+        return ClassifierStep(model, chosen.lr, smoothing=chosen.smoothing, **common)
+    return AutoencoderStep(model, chosen.lr, dynamic=chosen.binarize == "dynamic", **common)
+
+
+@torch.inference_mode()
+def measure(model: nn.Module, examples: Dataset, *, seed: int = 0) -> dict[str, float]:
+    """Clean metrics on a data set: of a classifier `accuracy`; of an autoencoder, per example,
+    `reconstruction` (nats, from the mean code), `mse` (per pixel) and, if it is stochastic,
+    `negative_elbo` (nats, one draw each), as far as the model has them; and `n`, the number of examples.
+    """
+    totals: dict[str, float] = {}
+    for x, y, index in examples.batches(256):
+        with streams(seeds(seed, index)):
+            for name, values in _metrics(model, x, y).items():
+                totals[name] = totals.get(name, 0.0) + float(values.double().sum())
+    n = len(examples)
+    return {**{name: total / n for name, total in totals.items()}, "n": n}
+
+
+def _metrics(model: Any, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+    if not hasattr(model, "encode"):
+        return {"accuracy": model(x).argmax(1) == y}
+    found = {"mse": (model.decode(model.encode(x).mean) - x).square().flatten(1).mean(1)}
+    own: dict[str, Callable[[Tensor], Tensor] | None] = {
+        "reconstruction": getattr(model, "reconstruction_loss", None),
+        "negative_elbo": getattr(model, "negative_elbo", None),
+    }
+    if not getattr(model.config, "stochastic", True):
+        own["negative_elbo"] = None
+    return {**found, **{name: call(x) for name, call in own.items() if call is not None}}

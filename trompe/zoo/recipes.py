@@ -1,0 +1,123 @@
+"""Recipes: everything that a checkpoint depends on, as data; and those that come with the package."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+from trompe.core.errors import UserError
+from trompe.models import AutoencoderConfig, ClassifierConfig
+from trompe.zoo.store import digest, told
+
+__all__ = ["RECIPES", "Binarize", "Recipe", "names", "recipe"]
+
+PROCEDURE = 1  # raised when the same recipe would train to other weights
+Binarize = Literal["none", "threshold", "static", "dynamic"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is made: its configuration, its data, and the training.
+
+    Args:
+        name: what people call it; the only field that is not part of the hash.
+        model: any configuration that `trompe.models.build` knows.
+        data: as for `trompe.data.load`; the "train" split is trained on, "test" measured.
+        epochs: passes over the data.
+        batch: examples per step.
+        lr: peak of the one-cycle learning rate.
+        seed: of the initial weights, the order and the noise.
+        train_size: train on the first so many examples; None is all.
+        weight_decay: decoupled weight decay.
+        smoothing: label smoothing, for classifiers.
+        clip: largest norm of the gradient, or None.
+        ema: decay of an average of the weights, or None.
+        binarize: the convention of `trompe.data.binarized`; `"dynamic"` draws pixels anew at every step, and
+            is measured on one static draw.
+        precision: of the training, `"32-true"` or `"bf16-mixed"`.
+
+    >>> a = Recipe("a", ClassifierConfig("mlp", shape=(1, 8, 8)), "digits")
+    >>> replace(a, name="b").hash == a.hash, replace(a, seed=1).hash == a.hash
+    (True, False)
+    """
+
+    name: str
+    model: Any
+    data: str
+    epochs: float = 4
+    batch: int = 128
+    lr: float = 4e-3
+    seed: int = 0
+    train_size: int | None = None
+    weight_decay: float = 0.0
+    smoothing: float = 0.0
+    clip: float | None = None
+    ema: float | None = None
+    binarize: Binarize = "none"
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        if self.binarize not in get_args(Binarize):
+            known = ", ".join(get_args(Binarize))
+            raise UserError(f"binarize must be one of {known}, got {self.binarize!r}")
+
+    def settings(self) -> dict[str, Any]:
+        """What the weights depend on: all but the name, and none of what stands at its default."""
+        return {**told(self), "name": "", "procedure": PROCEDURE}
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole recipe as plain values, the model's kind among them."""
+        return {**asdict(self), "kind": type(self.model).__name__}
+
+    @property
+    def hash(self) -> str:
+        """sha256 of everything but the name, in hexadecimal."""
+        return digest(self.settings())
+
+
+def names() -> tuple[str, ...]:
+    """The recipes that come with the package."""
+    return tuple(RECIPES)
+
+
+def recipe(name: str) -> Recipe:
+    """A recipe of the package.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    if name not in RECIPES:
+        raise UserError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def _for(data: str, shape: tuple[int, ...]) -> Iterator[Recipe]:
+    """The recipes of a set of 28 x 28 images."""
+    mlp = ClassifierConfig("mlp", shape, hidden=(128,))
+    lenet = ClassifierConfig("lenet5", shape, hidden=(120, 84), channels=(6, 16))
+    conv4 = ClassifierConfig("conv4", shape, channels=(16, 16, 32, 32))
+    resnet = ClassifierConfig("resnet", shape, channels=(16, 32, 64))
+    conv = AutoencoderConfig(shape, latent=128, architecture="conv")
+    point = replace(conv, stochastic=False)
+    denoising = replace(point, input_noise=0.4, clip_noise=True, denoise=True)
+    yield Recipe(f"{data}-mlp", mlp, data, epochs=6)
+    yield Recipe(f"{data}-lenet", lenet, data, epochs=6)
+    yield Recipe(f"{data}-conv4", conv4, data, epochs=4, batch=64)
+    yield Recipe(f"{data}-resnet", resnet, data, epochs=5, batch=64)
+    yield Recipe(f"{data}-vae", AutoencoderConfig(shape, latent=20, hidden=(400,)), data, epochs=8)
+    yield Recipe(f"{data}-vae-conv", conv, data, epochs=5)
+    yield Recipe(f"{data}-ae-conv", point, data, epochs=3)
+    yield Recipe(f"{data}-dae-conv", denoising, data, epochs=3)
+
+
+def _digits() -> Iterator[Recipe]:
+    shape = (1, 8, 8)
+    mlp = ClassifierConfig("mlp", shape, hidden=(128,))
+    vae = AutoencoderConfig(shape, latent=10, hidden=(128,))
+    yield Recipe("digits-mlp", mlp, "digits", epochs=40, batch=64)
+    yield Recipe("digits-vae", vae, "digits", epochs=100, batch=64)
+
+
+RECIPES: dict[str, Recipe] = {
+    made.name: made
+    for made in (*_digits(), *_for("mnist", (1, 28, 28)), *_for("fashion-mnist", (1, 28, 28)))
+}
