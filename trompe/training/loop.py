@@ -106,7 +106,7 @@ def _launch(step: Step, batches: Source, plan: Plan, fabric: Any, spawns: bool) 
                 scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="trompe-"))
                 plan = replace(plan, directory=Path(scratch), log=False)
             stack.enter_context(postponed_interrupt())
-        outcome = fabric.launch(Work(step, batches, plan))
+        outcome = fabric.launch(Work(step, batches, plan, spawns))
         if "slip" in outcome:
             raise UserError(outcome["slip"])
         if spawns:

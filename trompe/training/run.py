@@ -43,8 +43,8 @@ class Plan:
 class Work:
     """What `Fabric.launch` calls in every process; it looks into arguments, but not in here."""
 
-    def __init__(self, step: Step, batches: Source, plan: Plan) -> None:
-        self.step, self.batches, self.plan = step, batches, plan
+    def __init__(self, step: Step, batches: Source, plan: Plan, spawned: bool) -> None:
+        self.step, self.batches, self.plan, self.spawned = step, batches, plan, spawned
 
     def __call__(self, fabric: Any) -> dict[str, Any]:
         """The outcome, in plain values: a history, whether it was interrupted, a user's slip."""
@@ -52,6 +52,10 @@ class Work:
             history, interrupted = Run(fabric, self.step, self.batches, self.plan).go()
         except UserError as slip:
             return {"slip": str(slip)}
+        if self.spawned:
+            # who leaves while another still talks to it takes that one down
+            fabric.barrier()
+            torch.distributed.destroy_process_group()
         return {"history": vars(history), "interrupted": interrupted}
 
 
