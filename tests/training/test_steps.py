@@ -109,3 +109,22 @@ def test_the_given_losses_take_the_place_of_the_models() -> None:
         return {"loss": (model(x) - x).square().flatten(1).sum(1)}
 
     assert list(AutoencoderStep(model, losses=losses)(torch.rand(4, 1, 4, 4))) == ["loss"]
+
+
+def test_dynamic_binarisation_draws_every_pixel_anew_at_each_step() -> None:
+    seen: list[Tensor] = []
+    model = autoencoder()
+
+    def losses(x: Tensor) -> dict[str, Tensor]:
+        seen.append(x)
+        return model.losses(x)
+
+    step = AutoencoderStep(model, losses=losses, dynamic=True)
+    x = torch.full((512, 1, 4, 4), 0.25)
+    for number in range(2):
+        with streams(seeds(0, 512), number):
+            step(x)
+    assert set(torch.cat(seen).unique().tolist()) == {0.0, 1.0}
+    assert not torch.equal(*seen)
+    share = float(torch.cat(seen).mean())
+    assert abs(share - 0.25) < 4 * math.sqrt(0.25 * 0.75 / (2 * 512 * 16))

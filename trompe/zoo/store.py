@@ -28,7 +28,7 @@ __all__ = ["Fit", "digest", "keep", "read_card", "root", "told", "weights_path"]
 
 logger = logging.getLogger("trompe.zoo")
 Fit = Callable[[Path], Mapping[str, Any]]
-"""Trains a module in place, keeping what it resumes from in the given folder; returns its part of the card."""
+"""Trains a module in place, keeping what it resumes from in the folder; returns its part of the card."""
 
 
 def root(given: Path | str | None = None) -> Path:
