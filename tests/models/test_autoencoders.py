@@ -1,6 +1,7 @@
 """The autoencoder grid: every member, any image, exact identities."""
 
 import copy
+import hashlib
 import json
 from dataclasses import asdict
 
@@ -25,7 +26,7 @@ from trompe.models import (
     AutoencoderConfig,
     build,
 )
-from trompe.models.objectives import kl_to_prior, reconstruction_loss
+from trompe.models.objectives import kl_to_prior, mean_of, reconstruction_loss
 
 MAKERS = (AE, DAE, CAE, VAE, DVAE, CVAE)
 SHAPES = ((1, 28, 28), (1, 8, 8), (3, 32, 32), (3, 64, 64), (2, 7, 5))
@@ -73,6 +74,42 @@ def test_the_reconstruction_is_that_of_the_mean_bit_for_bit(make):
     assert torch.equal(model(x), model.decode(model.encode(x).mean))
     assert torch.equal(model.encode_mean(x), model.encode(x).mean)
     assert torch.equal(model.with_scale(0.0)(x), model(x))
+
+
+@pytest.mark.parametrize("kernel", range(2, 8))
+def test_every_kernel_halves_and_doubles_any_size(kernel):
+    for shape in [(1, 1, 1), (2, 7, 5), (1, 8, 6), (1, 5, 8)]:
+        settings = {"architecture": "conv", "channels": (2, 3), "kernel": kernel, "dense": (6, 5)}
+        model, x = VAE(shape, 2, **settings), images(shape, 2)
+        height, width = ((n + 3) // 4 for n in shape[1:])
+        first = next(m for m in model.encoder if isinstance(m, nn.Linear))
+        assert first.in_features == 3 * height * width
+        assert model(x).shape == x.shape
+
+
+def test_dense_layers_stand_between_the_convolutions_and_the_code():
+    model = VAE((3, 32, 32), 100, architecture="conv", channels=(32, 64), kernel=4, dense=(512, 64))
+    into = [m for m in model.encoder if isinstance(m, nn.Linear)]
+    out = [m for m in model.decoder if isinstance(m, nn.Linear)]
+    assert [(m.in_features, m.out_features) for m in into] == [(64 * 8 * 8, 512), (512, 64)]
+    widths = [(100, 64), (64, 512), (512, 64 * 8 * 8)]
+    assert [(m.in_features, m.out_features) for m in out] == widths
+    assert model.mean.in_features == 64
+
+
+def test_settings_that_stand_at_their_defaults_change_no_weight():
+    """Checksums of seeded builds from before `kernel` and `dense`: trained weights stay loadable."""
+    conv = {"architecture": "conv", "channels": (4, 8)}
+    known = {
+        "ac449141af898901": VAE((1, 8, 8), 3, hidden=(16,)),
+        "a3397dfc7d409ca5": VAE((3, 7, 6), 3, **conv),
+        "0774fea1ee96ddc4": AE((1, 8, 8), 3, **conv),
+    }
+    for checksum, model in known.items():
+        found = hashlib.sha256()
+        for name, value in model.state_dict().items():
+            found.update(name.encode() + value.numpy().tobytes())
+        assert found.hexdigest()[:16] == checksum
 
 
 def test_a_deterministic_autoencoder_returns_a_point():
@@ -214,6 +251,45 @@ def test_likelihoods_are_those_of_torch():
     torch.testing.assert_close(reconstruction_loss(a, t, "gaussian", variance=0.25), -normal)
 
 
+def test_the_continuous_bernoulli_is_that_of_torch_and_smooth_at_one_half():
+    a = torch.cat([torch.linspace(-12, 12, 49), torch.tensor([-0.11, -0.09, 0.09, 0.11])])
+    a = a.double()[:, None]
+    t = torch.linspace(0, 1, 5).double().expand(len(a), 5)
+    theirs = torch.distributions.ContinuousBernoulli(logits=a)
+    found = reconstruction_loss(a.expand_as(t), t, "continuous_bernoulli")
+    torch.testing.assert_close(found, -theirs.log_prob(t).sum(1), rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(
+        mean_of(a, "continuous_bernoulli"), theirs.mean, rtol=1e-6, atol=1e-6
+    )
+
+
+def test_the_continuous_bernoulli_is_a_density_with_that_mean():
+    t = torch.linspace(0, 1, 20_001).double()
+    for logit in (-9.0, -0.0999, 0.0, 1e-9, 0.1001, 3.0):
+        a = torch.full((len(t), 1), logit, dtype=torch.float64)
+        density = (-reconstruction_loss(a, t[:, None], "continuous_bernoulli")).exp()
+        assert float(torch.trapezoid(density, t)) == pytest.approx(1, abs=1e-7)
+        mean = float(mean_of(a[0], "continuous_bernoulli"))
+        assert float(torch.trapezoid(t * density, t)) == pytest.approx(mean, abs=1e-7)
+
+
+def test_gradients_of_the_continuous_bernoulli_at_and_near_one_half():
+    a = torch.tensor([[0.0, 1e-12, -0.0999, 0.1001, 30.0, -30.0]], dtype=torch.float64)
+    t = torch.full_like(a, 0.25)
+    a.requires_grad_()
+    (gradient,) = torch.autograd.grad(reconstruction_loss(a, t, "continuous_bernoulli"), a)
+    torch.testing.assert_close(gradient, mean_of(a.detach(), "continuous_bernoulli") - t)
+
+
+def test_decoding_gives_the_mean_of_each_likelihood():
+    z = torch.linspace(-2, 2, 6).view(2, 3)
+    grey = VAE(likelihood="continuous_bernoulli", **SMALL)
+    logits = grey.decode_logits(z)
+    expected = torch.distributions.ContinuousBernoulli(logits=logits).mean
+    torch.testing.assert_close(grey.decode(z), expected, rtol=1e-3, atol=1e-3)
+    assert torch.equal(VAE(**SMALL).decode(z), logits.sigmoid())
+
+
 def test_losses_are_summed_in_float32_where_the_model_is_half():
     a, t = torch.zeros(1, 5000, dtype=torch.bfloat16), torch.ones(1, 5000, dtype=torch.bfloat16)
     loss = reconstruction_loss(a, t)
@@ -331,8 +407,12 @@ def test_the_named_architectures_of_the_papers():
         ({"latent": 0}, "positive integers"),
         ({"architecture": "transformer"}, "mlp or conv"),
         ({"architecture": "conv", "shape": (64,)}, "shape (C, H, W)"),
-        ({"likelihood": "poisson"}, "bernoulli or gaussian"),
+        ({"likelihood": "poisson"}, "must be one of bernoulli, continuous_bernoulli, gaussian"),
         ({"activation": "gelu"}, "activation"),
+        ({"architecture": "conv", "kernel": 8}, "from 2 to 7"),
+        ({"dense": (16,)}, "are its hidden"),
+        ({"architecture": "conv", "dense": (0,)}, "positive integers"),
+        ({"likelihood": "continuous_bernoulli", "squash": False}, "likelihood='gaussian'"),
         ({"input_noise": 0.3}, "denoise=True"),
         ({"squash": False}, "gaussian"),
         ({"beta": -1.0}, "beta"),

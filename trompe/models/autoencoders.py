@@ -7,8 +7,8 @@ autoencoder is a point of this grid (Hlihor, Volpi & Malago 2020, section 2).
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self, get_args
+from dataclasses import fields, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,9 @@ from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.protocols import PointMass
 from trompe.models import blocks
+from trompe.models.config import AutoencoderConfig
 from trompe.models.contractive import contractive_penalty, squared_jacobian
-from trompe.models.objectives import Likelihood, kl_to_prior, reconstruction_loss
+from trompe.models.objectives import kl_to_prior, mean_of, reconstruction_loss
 
 __all__ = [
     "AE",
@@ -33,106 +34,6 @@ __all__ = [
     "contractive_penalty",
     "gaussian",
 ]
-
-Architecture = Literal["mlp", "conv"]
-
-
-@dataclass(frozen=True)
-class AutoencoderConfig:
-    """The settings of one autoencoder; plain values, so that they print, compare, hash and save.
-
-    Args:
-        shape: of one example, `(C, H, W)` of any size, or `(D,)` for vectors (`"mlp"` only).
-        latent: number of latent coordinates.
-        architecture: `"mlp"` or `"conv"` (3x3, stride 2).
-        hidden: widths of the MLP's encoder, outermost first; the decoder mirrors them.
-            `(512, 512)` with ReLU is Tabacof et al. 2016, `(500,)` with tanh Kingma & Welling 2014.
-        channels: of the convolutions, outermost first; `(32, 32)` with `latent=128` is
-            Hlihor et al. 2020.
-        activation: of every hidden layer.
-        stochastic: a Gaussian posterior and a KL term (VAE), or a point (AE).
-        likelihood: of a pixel given its decoded value; `"bernoulli"` or `"gaussian"`.
-        variance: of the Gaussian likelihood, in squared input units.
-        squash: whether decoded values pass a sigmoid; off only with the Gaussian likelihood.
-        beta: weight of the KL term (Higgins et al. 2017).
-        input_noise: standard deviation of the noise added to training inputs, in input units.
-        clip_noise: clip noisy training inputs to [0, 1]; the target is never clipped.
-        denoise: whether the training target is the clean input (DAE) or the noisy one.
-        contractive: weight of `||d mean / dx||_F^2`.
-        contractive_deviation: weight of `||d stddev / dx||_F^2`.
-        probes: random signs per example that estimate both; `None` computes them exactly.
-        scale: posterior deviations of noise that `forward` adds to the mean; 0 is the mean.
-
-    Raises:
-        UserError: a setting that is out of range, or two that contradict each other.
-
-    >>> AutoencoderConfig(latent=2, hidden=[500], activation="tanh").hidden
-    (500,)
-    """
-
-    shape: tuple[int, ...] = (1, 28, 28)
-    latent: int = 20
-    architecture: Architecture = "mlp"
-    hidden: tuple[int, ...] = (512, 512)
-    channels: tuple[int, ...] = (32, 32)
-    activation: blocks.Activation = "relu"
-    stochastic: bool = True
-    likelihood: Likelihood = "bernoulli"
-    variance: float = 0.1
-    squash: bool = True
-    beta: float = 1.0
-    input_noise: float = 0.0
-    clip_noise: bool = False
-    denoise: bool = False
-    contractive: float = 0.0
-    contractive_deviation: float = 0.0
-    probes: int | None = 1
-    scale: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("shape", "hidden", "channels"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        _check_sizes(self)
-        _check_settings(self)
-
-
-def _check_sizes(config: AutoencoderConfig) -> None:
-    if config.architecture not in get_args(Architecture):
-        raise UserError(f"architecture must be mlp or conv, got {config.architecture!r}")
-    sizes = (*config.shape, config.latent, *config.hidden, *config.channels)
-    if any(not isinstance(size, int) or size < 1 for size in sizes) or not config.shape:
-        raise UserError(
-            f"shape, latent, hidden and channels must be positive integers, got {sizes}"
-        )
-    if config.architecture == "conv" and (len(config.shape) != 3 or not config.channels):
-        raise UserError(
-            f"a conv autoencoder needs shape (C, H, W) and at least one entry in channels, "
-            f"got {config.shape} and {config.channels}; vectors take architecture='mlp'"
-        )
-
-
-def _check_settings(config: AutoencoderConfig) -> None:
-    for name in ("beta", "input_noise", "contractive", "contractive_deviation", "scale"):
-        if not 0 <= getattr(config, name) < math.inf:
-            raise UserError(f"{name} must be zero or more, got {getattr(config, name)}")
-    if config.likelihood not in get_args(Likelihood):
-        raise UserError(f"likelihood must be bernoulli or gaussian, got {config.likelihood!r}")
-    if not config.variance > 0:
-        raise UserError(f"variance must be positive, got {config.variance}")
-    if config.probes is not None and config.probes < 1:
-        raise UserError(f"probes must be one or more, or None for exact, got {config.probes}")
-    if config.likelihood == "bernoulli" and not config.squash:
-        raise UserError("squash=False needs likelihood='gaussian': Bernoulli means lie in [0, 1]")
-    if config.likelihood == "bernoulli" and config.input_noise and not config.denoise:
-        raise UserError(
-            "a noisy target leaves [0, 1], where the Bernoulli likelihood is unbounded; "
-            "pass likelihood='gaussian', or denoise=True to aim at the clean input"
-        )
-    if not config.stochastic and (config.contractive_deviation or config.scale):
-        raise UserError(
-            "contractive_deviation and scale act on the posterior's deviation, which an "
-            "autoencoder with stochastic=False does not have"
-        )
 
 
 def gaussian(mean: Tensor, stddev: Tensor) -> Distribution:
@@ -186,13 +87,15 @@ class Autoencoder(nn.Module):
         return gaussian(self.mean(features), (0.5 * self.logvar(features)).exp())
 
     def decode_logits(self, z: Tensor) -> Tensor:
-        """The decoder's output before its sigmoid, `(B, *shape)`."""
+        """The decoder's output, the likelihood's natural parameter where it squashes: `(B, *shape)`."""
         return self.decoder(z)  # type: ignore[no-any-return]
 
     def decode(self, z: Tensor) -> Tensor:
-        """The decoded example `(B, *shape)`, in [0, 1] unless `squash` is off."""
-        logits = self.decode_logits(z)
-        return logits.sigmoid() if self.config.squash else logits
+        """The likelihood's mean `(B, *shape)`: the image to expect, in [0, 1] unless `squash` is off.
+
+        Of the continuous Bernoulli the mean is *not* the sigmoid of the logits, which is its parameter.
+        """
+        return mean_of(self.decode_logits(z), self.config.likelihood, squash=self.config.squash)
 
     def forward(self, x: Tensor) -> Tensor:
         """The reconstruction from `mean + scale * stddev * noise`; at scale 0 from the mean."""
@@ -231,7 +134,7 @@ class Autoencoder(nn.Module):
             seen = seen.detach().requires_grad_() if contracts else seen
             posterior = self.encode(seen)
         code = random.sample(posterior) if self.config.stochastic else posterior.mean
-        terms = {"reconstruction": self._reconstruction(code, x if self.config.denoise else noisy)}
+        terms = {"reconstruction": self.nll(code, x if self.config.denoise else noisy)}
         if self.config.stochastic:
             terms["kl"] = kl_to_prior(posterior)
         if contracts:
@@ -246,24 +149,25 @@ class Autoencoder(nn.Module):
         """
         posterior = self.encode(x)
         if not self.config.stochastic:
-            return self._reconstruction(posterior.mean, x)
-        return self._reconstruction(random.sample(posterior), x) + kl_to_prior(posterior)
+            return self.nll(posterior.mean, x)
+        return self.nll(random.sample(posterior), x) + kl_to_prior(posterior)
 
     def reconstruction_loss(self, x: Tensor) -> Tensor:
         """`-log p(x | z)` `(B,)` at the mean code, in nats, summed over each image."""
-        return self._reconstruction(self.encode_mean(x), x)
+        return self.nll(self.encode_mean(x), x)
 
-    def _noisy(self, x: Tensor) -> Tensor:
-        if self.config.input_noise == 0:
-            return x
-        return x + self.config.input_noise * random.normal(tuple(x.shape), x)
-
-    def _reconstruction(self, code: Tensor, target: Tensor) -> Tensor:
+    def nll(self, code: Tensor, target: Tensor) -> Tensor:
+        """`-log p(target | code)` `(B,)` in nats, summed over each image: the likelihood of the training."""
         c = self.config
         output = self.decode_logits(code)
         return reconstruction_loss(
             output, target, c.likelihood, variance=c.variance, squash=c.squash
         )
+
+    def _noisy(self, x: Tensor) -> Tensor:
+        if self.config.input_noise == 0:
+            return x
+        return x + self.config.input_noise * random.normal(tuple(x.shape), x)
 
     def _contractions(
         self, posterior: Distribution, x: Tensor, keep_graph: bool
@@ -288,21 +192,20 @@ class Autoencoder(nn.Module):
 
 def _encoder(config: AutoencoderConfig) -> tuple[nn.Sequential, int]:
     """The trunk `(B, *shape) -> (B, F)` and F."""
-    if config.architecture == "conv":
-        trunk, inner = blocks.conv_encoder(config.shape, config.channels, config.activation)
-        return trunk, math.prod(inner)
-    sizes = (math.prod(config.shape), *config.hidden)
-    return nn.Sequential(nn.Flatten(), *blocks.mlp(sizes, config.activation)), sizes[-1]
+    c = config
+    if c.architecture == "conv":
+        return blocks.conv_encoder(c.shape, c.channels, c.activation, c.kernel, c.dense)
+    sizes = (math.prod(c.shape), *c.hidden)
+    return nn.Sequential(nn.Flatten(), *blocks.mlp(sizes, c.activation)), sizes[-1]
 
 
 def _decoder(config: AutoencoderConfig) -> nn.Sequential:
-    if config.architecture == "conv":
-        return blocks.conv_decoder(config.latent, config.shape, config.channels, config.activation)
-    sizes = (config.latent, *reversed(config.hidden))
-    last = nn.Linear(sizes[-1], math.prod(config.shape))
-    return nn.Sequential(
-        *blocks.mlp(sizes, config.activation), last, blocks.Unflatten(config.shape)
-    )
+    c = config
+    if c.architecture == "conv":
+        return blocks.conv_decoder(c.latent, c.shape, c.channels, c.activation, c.kernel, c.dense)
+    sizes = (c.latent, *reversed(c.hidden))
+    last = nn.Linear(sizes[-1], math.prod(c.shape))
+    return nn.Sequential(*blocks.mlp(sizes, c.activation), last, blocks.Unflatten(c.shape))
 
 
 def _named(shape: tuple[int, ...], latent: int, seed: int, settings: dict[str, Any]) -> Autoencoder:

@@ -153,39 +153,55 @@ def halvings(shape: Shape, times: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def conv_encoder(
-    shape: Shape, channels: Shape, activation: Activation
-) -> tuple[nn.Sequential, Shape]:
-    """3x3 convolutions of stride 2, flattened; also returns the shape before flattening.
+def _padding(size: tuple[int, int], kernel: int) -> tuple[int, int]:
+    """Zeros at either end of each side such that a stride-2 convolution gives `ceil(n / 2)`.
 
-    Any height and width: each layer maps n pixels to `ceil(n / 2)`.
+    An even kernel must pad an odd side by one more than an even side.
     """
+    height, width = ((kernel - 1 + n % 2) // 2 for n in size)
+    return height, width
+
+
+def conv_encoder(
+    shape: Shape,
+    channels: Shape,
+    activation: Activation,
+    kernel: int = 3,
+    dense: Sequence[int] = (),
+) -> tuple[nn.Sequential, int]:
+    """Convolutions of stride 2, flattened, and fully connected layers; also returns the last width.
+
+    Any height and width: each convolution maps n pixels to `ceil(n / 2)`.
+    """
+    sizes = halvings(shape, len(channels))
     layers: list[nn.Module] = []
-    for wide, narrow in zip((shape[0], *channels), channels, strict=False):
-        layers += [nn.Conv2d(wide, narrow, 3, stride=2, padding=1), activation_of(activation)]
-    inner = (channels[-1], *halvings(shape, len(channels))[-1])
-    return nn.Sequential(*layers, nn.Flatten()), inner
+    for size, (wide, narrow) in zip(sizes, pairwise((shape[0], *channels)), strict=False):
+        padding = _padding(size, kernel)
+        layers += [nn.Conv2d(wide, narrow, kernel, 2, padding), activation_of(activation)]
+    widths = (channels[-1] * math.prod(sizes[-1]), *dense)
+    return nn.Sequential(*layers, nn.Flatten(), *mlp(widths, activation)), widths[-1]
 
 
 def conv_decoder(
-    latent: int, shape: Shape, channels: Shape, activation: Activation
+    latent: int,
+    shape: Shape,
+    channels: Shape,
+    activation: Activation,
+    kernel: int = 3,
+    dense: Sequence[int] = (),
 ) -> nn.Sequential:
-    """The mirror of `conv_encoder`: a linear layer, then 3x3 transposed convolutions, stride 2."""
+    """The mirror of `conv_encoder`: fully connected layers, then transposed convolutions, stride 2."""
     sizes = halvings(shape, len(channels))
     inner = (channels[-1], *sizes[-1])
-    layers: list[nn.Module] = [
-        nn.Linear(latent, math.prod(inner)),
-        activation_of(activation),
-        Unflatten(inner),
-    ]
+    widths = (latent, *reversed(dense), math.prod(inner))
+    layers: list[nn.Module] = [*mlp(widths, activation), Unflatten(inner)]
     outputs = (shape[0], *channels[:-1])
     for level in reversed(range(len(channels))):
         (height, width), (low, thin) = sizes[level], sizes[level + 1]
-        extra = (height - (2 * low - 1), width - (2 * thin - 1))
+        up, left = _padding(sizes[level], kernel)
+        extra = (height - 2 * (low - 1 - up) - kernel, width - 2 * (thin - 1 - left) - kernel)
         layers.append(
-            nn.ConvTranspose2d(
-                channels[level], outputs[level], 3, 2, padding=1, output_padding=extra
-            )
+            nn.ConvTranspose2d(channels[level], outputs[level], kernel, 2, (up, left), extra)
         )
         if level:
             layers.append(activation_of(activation))
