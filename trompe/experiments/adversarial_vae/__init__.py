@@ -1,0 +1,1 @@
+"""Adversarial images for variational autoencoders (Tabacof, Tavares & Valle 2016)."""
