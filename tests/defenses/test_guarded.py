@@ -10,7 +10,7 @@ from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.protocols import Detector
 from trompe.defenses import Guarded, ReconstructionError
-from trompe.defenses.guarded import threshold_at
+from trompe.defenses.detectors import threshold_at
 from trompe.models import VAE
 
 
