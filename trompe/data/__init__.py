@@ -5,9 +5,21 @@
 """
 
 from trompe.data.arrays import from_arrays
+from trompe.data.binarization import binarized, dynamic
 from trompe.data.dataset import Dataset
 from trompe.data.fetching import fetch, listing, verify
 from trompe.data.loading import load, names
 from trompe.data.published import root
 
-__all__ = ["Dataset", "fetch", "from_arrays", "listing", "load", "names", "root", "verify"]
+__all__ = [
+    "Dataset",
+    "binarized",
+    "dynamic",
+    "fetch",
+    "from_arrays",
+    "listing",
+    "load",
+    "names",
+    "root",
+    "verify",
+]
