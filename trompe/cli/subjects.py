@@ -31,7 +31,7 @@ __all__ = [
 @contextmanager
 def users_code(*specs: str | None) -> Iterator[None]:
     """Let `module:function` be found in the working directory, if one of the names is of that form."""
-    if not any(spec is not None and is_spec(spec) for spec in specs):
+    if not any(spec is not None and is_spec(spec.partition("[")[0]) for spec in specs):
         yield
         return
     here = os.getcwd()

@@ -52,7 +52,8 @@ def binarized(dataset: Dataset, how: Convention, seed: int = 0) -> Dataset:
     [0, 0, 255, 255]
     """
     if how not in get_args(Convention):
-        advice = "; dynamic draws belong to training: trompe.data.dynamic(x)" * (how == "dynamic")
+        training = "; dynamic draws belong to training: trompe.data.dynamic(x)"
+        advice = training if str(how) == "dynamic" else ""
         raise UserError(f"binarisation is 'threshold' or 'static', got {how!r}{advice}")
     if dataset.x.dtype != torch.uint8:
         raise UserError(f"{dataset.name} holds vectors; only images can be binarised")

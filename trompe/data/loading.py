@@ -7,6 +7,7 @@ from trompe.core.errors import UserError
 from trompe.core.user_code import is_spec
 from trompe.data import published
 from trompe.data.archives import load_npz
+from trompe.data.classes import only, parted
 from trompe.data.dataset import Dataset
 from trompe.data.digits import digits
 from trompe.data.folders import load_folder
@@ -29,7 +30,8 @@ def load(spec: str | Path, split: str = "test", root: Path | str | None = None) 
 
     Args:
         spec: "digits" (embedded), "mnist", "fashion-mnist", the path of an .npz file or of a
-            folder of class folders of images, or "package.module:function" (runs that code).
+            folder of class folders of images, or "package.module:function" (runs that code). Any of
+            them may be cut to some classes, relabelled 0..k-1 in the order given: "mnist[3,8]".
         split: "train" or "test"; a source that draws no such line gives all it has, and the
             result's `split` is then "all".
         root: where published sets lie; else `TROMPE_DATA`, else the user's cache.
@@ -42,7 +44,14 @@ def load(spec: str | Path, split: str = "test", root: Path | str | None = None) 
     """
     if split not in SPLITS:
         raise UserError(f"split must be 'train' or 'test', got {split!r}")
-    text, path = str(spec), Path(spec).expanduser()
+    text, wanted = parted(str(spec))
+    if wanted is not None and not Path(spec).expanduser().exists():
+        return only(_load(text, split, root), wanted)
+    return _load(str(spec), split, root)
+
+
+def _load(text: str, split: str, root: Path | str | None) -> Dataset:
+    path = Path(text).expanduser()
     if text == "digits":
         return digits(split)
     if text in SETS:
