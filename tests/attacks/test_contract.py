@@ -112,9 +112,15 @@ SUBJECTS += [
     on_autoencoder("LatentAttack-L2", on_codes.LatentAttack, code_shift, "L2", steps=30),
     on_autoencoder("LatentAttack-adam", on_codes.LatentAttack, code_shift, steps=30, solver="adam"),
     on_autoencoder(
+        "LatentAttack-layer", on_codes.LatentAttack, code_shift, steps=30, layer="encoder.3"
+    ),
+    on_autoencoder(
         "LatentAttack-damage", on_codes.LatentAttack, code_damage, steps=20, targeted=False
     ),
     on_autoencoder("OutputAttack", on_codes.OutputAttack, image_shift, steps=30),
+    on_autoencoder(
+        "Output-ElboAttack", A.ElboAttack, image_shift, steps=30, likelihood="pixels", beta=0.01
+    ),
     on_autoencoder(
         "LatentClassifierAttack",
         on_codes.LatentClassifierAttack,

@@ -11,6 +11,7 @@ from trompe.attacks.carlini_wagner import CW, ProjectedCW
 from trompe.attacks.decoupled import DDN
 from trompe.attacks.deepfool import DeepFool
 from trompe.attacks.elastic_net import EAD
+from trompe.attacks.elbo import ElboAttack
 from trompe.attacks.gradient import APGD, APGDT, BIM, FGSM, MIFGSM, PGD, RandFGSM
 from trompe.attacks.peers import ARTAttack, AutoAttack, FoolboxAttack
 from trompe.attacks.query import Square
@@ -31,6 +32,7 @@ __all__ = [
     "ARTAttack",
     "AutoAttack",
     "DeepFool",
+    "ElboAttack",
     "FoolboxAttack",
     "LatentAttack",
     "LatentClassifierAttack",

@@ -16,13 +16,14 @@ from trompe.core import random
 from trompe.core.checks import check_labels, check_logits
 from trompe.core.errors import UserError
 from trompe.core.execution import predict, spend
+from trompe.core.layers import activations
 from trompe.core.losses import DIVERGENCES, cross_entropy, squared_distance
 from trompe.core.objective import Evaluation
 from trompe.core.protocols import PointMass
 
 __all__ = ["AutoencoderAttack", "LatentAttack", "LatentClassifierAttack", "OutputAttack", "Penalty"]
 
-Divergence = Literal["L2", "kl", "symmetric_kl", "wasserstein2"]
+Divergence = Literal["L2", "kl", "kl_published", "symmetric_kl", "wasserstein2"]
 
 
 def posterior(model: nn.Module, x: Tensor) -> Distribution:
@@ -62,11 +63,18 @@ class LatentAttack(AutoencoderAttack):
     `D` is a divergence in closed form, so nothing is sampled, and the decoder never runs (Tabacof et al.
     2016, section 3; Kos et al. 2018, section 4.3). The target is encoded once. Untargeted, `D` from the
     input's own code is maximised (Camuto et al. 2021). Tabacof's published code has the deviation where
-    KL wants the variance; this is the correct one.
+    KL wants the variance; `"kl"` is the correct one, `"kl_published"` theirs, with `solver="scipy"` beside it
+    the published procedure.
+
+    With `layer` it is the activations of that layer which are matched, of the encoder or of any other model:
+    the "hidden layer l" of Kos et al., the features of Sabour et al. 2016.
 
     Args:
         divergence: `"L2"` (squared, between means), `"kl"`, `"symmetric_kl"` or `"wasserstein2"`
-            (squared). All but L2 and Wasserstein need a stochastic encoder.
+            (squared). All but L2 and Wasserstein need a stochastic encoder. `"kl_published"` is for
+            replication only (`trompe.core.losses.kl_published`).
+        layer: name of the module whose output is matched, as `model.get_submodule` knows it; None is the
+            code.
 
     >>> from trompe.core.domains import Vectors
     >>> class Linear(nn.Module):
@@ -78,6 +86,7 @@ class LatentAttack(AutoencoderAttack):
     """
 
     divergence: Divergence = field(default="L2", kw_only=True)
+    layer: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,7 +97,7 @@ class LatentAttack(AutoencoderAttack):
     def reference(self, model: nn.Module, y: Tensor) -> Any:
         """The target's code: its mean, and its deviation where it has one."""
         spend(forwards=len(y))
-        code = posterior(model, y)
+        code = self.code(model, y)
         point = isinstance(code, PointMass)
         if point and "kl" in self.divergence:
             raise UserError(
@@ -99,7 +108,13 @@ class LatentAttack(AutoencoderAttack):
 
     def distance(self, model: nn.Module, v: Tensor, reference: Any) -> Tensor:
         """The divergence from the iterates' posterior to the target's."""
-        return DIVERGENCES[self.divergence](posterior(model, v), _rebuilt(reference))
+        return DIVERGENCES[self.divergence](self.code(model, v), _rebuilt(reference))
+
+    def code(self, model: nn.Module, x: Tensor) -> Distribution:
+        """What is matched: the posterior, or a layer's activations as a point."""
+        if self.layer is None:
+            return posterior(model, x)
+        return PointMass(activations(model, self.layer, x))
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from trompe.models.classifiers import (
     ResNet,
 )
 from trompe.models.contractive import contractive_penalty
+from trompe.models.vaegan import VAEGAN, VAEGANConfig
 from trompe.models.wrappers import (
     FromBinary,
     FromProbabilities,
@@ -46,6 +47,7 @@ __all__ = [
     "DVAE",
     "MLP",
     "VAE",
+    "VAEGAN",
     "Autoencoder",
     "AutoencoderAdapter",
     "AutoencoderConfig",
@@ -60,6 +62,7 @@ __all__ = [
     "Normalized",
     "PythaeAutoencoder",
     "ResNet",
+    "VAEGANConfig",
     "adapt_autoencoder",
     "build",
     "check_autoencoder",
@@ -75,6 +78,8 @@ def build(config: AutoencoderConfig | ClassifierConfig, *, seed: int = 0) -> nn.
     >>> build(ClassifierConfig("mlp", hidden=(8,))).config.hidden
     (8,)
     """
+    if isinstance(config, VAEGANConfig):
+        return VAEGAN(config, seed=seed)
     if isinstance(config, AutoencoderConfig):
         return Autoencoder(config, seed=seed)
     if isinstance(config, ClassifierConfig):

@@ -15,6 +15,7 @@ from torch.distributions import Distribution
 
 from trompe.core import random
 from trompe.core.errors import UserError
+from trompe.core.losses import squared_distance
 from trompe.core.protocols import PointMass
 from trompe.models.autoencoders import Autoencoder, gaussian
 from trompe.models.wrappers import (
@@ -143,6 +144,10 @@ class AutoencoderAdapter(nn.Module):
             return self.decode(posterior.mean)
         noise = random.normal(tuple(posterior.mean.shape), posterior.mean)
         return self.decode(posterior.mean + self.scale * posterior.stddev * noise)
+
+    def nll(self, code: Tensor, target: Tensor) -> Tensor:
+        """Half the squared error of the decoded pixels, `(B,)`: the module's own likelihood is not known."""
+        return 0.5 * squared_distance(self.decode(code), target)
 
     def with_scale(self, scale: float) -> "AutoencoderAdapter":
         """The same weights (shared, not copied) with another latent scale."""

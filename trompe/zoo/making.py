@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from trompe import data, models
 from trompe.core.random import seeds, streams
 from trompe.data import Dataset
-from trompe.models import ClassifierConfig
-from trompe.training import AutoencoderStep, Batches, ClassifierStep, train
+from trompe.models import ClassifierConfig, VAEGANConfig
+from trompe.training import AutoencoderStep, Batches, ClassifierStep, VAEGANStep, train
 from trompe.zoo.recipes import Recipe, recipe
 from trompe.zoo.store import digest, keep, read_card, weights_path
 
@@ -113,6 +113,8 @@ def _step(chosen: Recipe, model: nn.Module) -> Any:
     common: dict[str, Any] = {"weight_decay": chosen.weight_decay, "clip": chosen.clip}
     if isinstance(chosen.model, ClassifierConfig):
         return ClassifierStep(model, chosen.lr, smoothing=chosen.smoothing, **common)
+    if isinstance(chosen.model, VAEGANConfig):
+        return VAEGANStep(model, chosen.lr, **common)
     return AutoencoderStep(model, chosen.lr, dynamic=chosen.binarize == "dynamic", **common)
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from trompe.core.errors import UserError
-from trompe.models import AutoencoderConfig, ClassifierConfig
+from trompe.models import AutoencoderConfig, ClassifierConfig, VAEGANConfig
 from trompe.zoo.store import digest, told
 
 __all__ = ["RECIPES", "Binarize", "Recipe", "names", "recipe"]
@@ -117,7 +117,18 @@ def _digits() -> Iterator[Recipe]:
     yield Recipe("digits-vae", vae, "digits", epochs=100, batch=64)
 
 
+def _vaegans() -> Iterator[Recipe]:
+    """Small enough for a few minutes on one core."""
+    digits = VAEGANConfig((1, 28, 28), latent=32, channels=(32, 64), critic=(32, 64), gamma=0.1)
+    yield Recipe("mnist-vaegan", digits, "mnist", epochs=5, lr=2e-3, precision="bf16-mixed")
+
+
 RECIPES: dict[str, Recipe] = {
     made.name: made
-    for made in (*_digits(), *_for("mnist", (1, 28, 28)), *_for("fashion-mnist", (1, 28, 28)))
+    for made in (
+        *_digits(),
+        *_for("mnist", (1, 28, 28)),
+        *_for("fashion-mnist", (1, 28, 28)),
+        *_vaegans(),
+    )
 }
