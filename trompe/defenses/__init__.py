@@ -3,5 +3,13 @@
 from trompe.defenses.detectors import ReconstructionError
 from trompe.defenses.guarded import Guarded
 from trompe.defenses.reconstruct import Reconstruct
+from trompe.defenses.tamper import Mahalanobis, OutputUncertainty, Tail
 
-__all__ = ["Guarded", "Reconstruct", "ReconstructionError"]
+__all__ = [
+    "Guarded",
+    "Mahalanobis",
+    "OutputUncertainty",
+    "Reconstruct",
+    "ReconstructionError",
+    "Tail",
+]
