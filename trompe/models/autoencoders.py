@@ -18,9 +18,10 @@ from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.protocols import PointMass
 from trompe.models import blocks
+from trompe.models.aggregate import kl_parts
 from trompe.models.config import AutoencoderConfig
 from trompe.models.contractive import contractive_penalty, squared_jacobian
-from trompe.models.objectives import kl_to_prior, mean_of, reconstruction_loss
+from trompe.models.objectives import kl_to_prior, mean_of, reconstruction_loss, sampled_kl
 
 __all__ = [
     "AE",
@@ -121,10 +122,12 @@ class Autoencoder(nn.Module):
     def losses(self, x: Tensor) -> dict[str, Tensor]:
         """The terms of the training objective for each example of clean inputs `x`, each `(B,)`.
 
-        `loss = reconstruction + beta * kl + contractive * ||d mean / dx||_F^2 +
-        contractive_deviation * ||d stddev / dx||_F^2`, in nats, summed over each image. One draw
-        each of the input noise, the posterior and the probes, in this order, from the ambient
-        streams. Terms that are switched off are absent. Under DDP, mark it as a forward method.
+        `loss = reconstruction + beta * kl + total_correlation * KL(q(z) || prod_j q(z_j)) +
+        contractive * ||d mean / dx||_F^2 + contractive_deviation * ||d stddev / dx||_F^2`, in nats,
+        summed over each image. One draw each of the input noise, the posterior and the probes, in
+        this order, from the ambient streams. Terms that are switched off are absent. The total
+        correlation alone depends on the other examples of the batch. Under DDP, mark it as a
+        forward method.
         """
         noisy = self._noisy(x)
         contracts = bool(self.config.contractive or self.config.contractive_deviation)
@@ -137,20 +140,30 @@ class Autoencoder(nn.Module):
         terms = {"reconstruction": self.nll(code, x if self.config.denoise else noisy)}
         if self.config.stochastic:
             terms["kl"] = kl_to_prior(posterior)
+        if self.config.total_correlation:
+            assert self.config.examples is not None
+            parts = kl_parts(posterior, code, self.config.examples)
+            terms["total_correlation"] = parts["total_correlation"]
         if contracts:
             terms |= self._contractions(posterior, seen, keep_graph)
         return {"loss": self._weighted(terms), **terms}
 
-    def negative_elbo(self, x: Tensor) -> Tensor:
+    def negative_elbo(self, x: Tensor, *, exact: bool = True) -> Tensor:
         """`-ELBO` `(B,)` of clean inputs in nats, from one posterior draw.
 
         An upper bound on `-log p(x)`, free of the training settings (noise, beta, contraction). A
         deterministic autoencoder has no posterior: this is its reconstruction loss.
+
+        Args:
+            exact: take the KL in closed form (Kingma & Welling 2014, equation 7, SGVB-B), or from the
+                same draw as `log q(z|x) - log p(z)` (equation 6, SGVB-A): the same on average.
         """
         posterior = self.encode(x)
         if not self.config.stochastic:
             return self.nll(posterior.mean, x)
-        return self.nll(random.sample(posterior), x) + kl_to_prior(posterior)
+        code = random.sample(posterior)
+        kl = kl_to_prior(posterior) if exact else sampled_kl(posterior, code)
+        return self.nll(code, x) + kl
 
     def reconstruction_loss(self, x: Tensor) -> Tensor:
         """`-log p(x | z)` `(B,)` at the mean code, in nats, summed over each image."""
@@ -184,6 +197,7 @@ class Autoencoder(nn.Module):
         weights = {
             "reconstruction": 1.0,
             "kl": c.beta,
+            "total_correlation": c.total_correlation,
             "contractive": c.contractive,
             "contractive_deviation": c.contractive_deviation,
         }

@@ -13,6 +13,16 @@ __all__ = ["Architecture", "AutoencoderConfig"]
 Architecture = Literal["mlp", "conv"]
 
 
+_WEIGHTS = (
+    "beta",
+    "total_correlation",
+    "input_noise",
+    "contractive",
+    "contractive_deviation",
+    "scale",
+)
+
+
 @dataclass(frozen=True)
 class AutoencoderConfig:
     """The settings of one autoencoder; plain values, so that they print, compare, hash and save.
@@ -37,6 +47,9 @@ class AutoencoderConfig:
         variance: of the Gaussian likelihood, in squared input units.
         squash: whether decoded values pass a sigmoid; off only with the Gaussian likelihood.
         beta: weight of the KL term (Higgins et al. 2017).
+        total_correlation: further weight of the total correlation, a part of the KL term; with `beta=1`
+            and `total_correlation=b - 1` this is the beta-TCVAE of Chen et al. 2018 at its beta b.
+        examples: size of the training set, which the estimate of the total correlation needs.
         input_noise: standard deviation of the noise added to training inputs, in input units.
         clip_noise: clip noisy training inputs to [0, 1]; the target is never clipped.
         denoise: whether the training target is the clean input (DAE) or the noisy one.
@@ -65,6 +78,8 @@ class AutoencoderConfig:
     variance: float = 0.1
     squash: bool = True
     beta: float = 1.0
+    total_correlation: float = 0.0
+    examples: int | None = None
     input_noise: float = 0.0
     clip_noise: bool = False
     denoise: bool = False
@@ -100,7 +115,7 @@ def _check_sizes(config: AutoencoderConfig) -> None:
 
 
 def _check_settings(config: AutoencoderConfig) -> None:
-    for name in ("beta", "input_noise", "contractive", "contractive_deviation", "scale"):
+    for name in _WEIGHTS:
         if not 0 <= getattr(config, name) < math.inf:
             raise UserError(f"{name} must be zero or more, got {getattr(config, name)}")
     if config.likelihood not in get_args(Likelihood):
@@ -117,8 +132,14 @@ def _check_settings(config: AutoencoderConfig) -> None:
             f"a noisy target leaves [0, 1], where {config.likelihood} is no likelihood; "
             "pass likelihood='gaussian', or denoise=True to aim at the clean input"
         )
-    if not config.stochastic and (config.contractive_deviation or config.scale):
+    if config.total_correlation and (config.examples is None or config.examples < 2):
         raise UserError(
-            "contractive_deviation and scale act on the posterior's deviation, which an "
-            "autoencoder with stochastic=False does not have"
+            "the total correlation is that of codes of the whole training set: give its size as "
+            f"examples (60000 for MNIST), got {config.examples}"
+        )
+    posterior = (config.contractive_deviation, config.total_correlation, config.scale)
+    if not config.stochastic and any(posterior):
+        raise UserError(
+            "contractive_deviation, total_correlation and scale act on the posterior's deviation, "
+            "which an autoencoder with stochastic=False does not have"
         )
