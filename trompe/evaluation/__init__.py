@@ -2,6 +2,7 @@
 
 from trompe.evaluation.checks import Check, Diagnosis, doctor
 from trompe.evaluation.evaluate import Result, evaluate
+from trompe.evaluation.likelihood import elbo, importance_weighted, marginal_likelihood
 from trompe.evaluation.records import Record, read_records, wilson, write_records
 
 __all__ = [
@@ -10,7 +11,10 @@ __all__ = [
     "Record",
     "Result",
     "doctor",
+    "elbo",
     "evaluate",
+    "importance_weighted",
+    "marginal_likelihood",
     "read_records",
     "wilson",
     "write_records",

@@ -2,16 +2,21 @@
 
 from trompe.training.batches import Batches
 from trompe.training.checkpoint import load, load_tensors, replace, save, save_tensors
+from trompe.training.inference import MCEMStep, WakeSleepStep
 from trompe.training.loop import train
 from trompe.training.monitor import History
 from trompe.training.steps import AutoencoderStep, ClassifierStep, ModelStep, constant, one_cycle
+from trompe.training.vaegan import VAEGANStep
 
 __all__ = [
     "AutoencoderStep",
     "Batches",
     "ClassifierStep",
     "History",
+    "MCEMStep",
     "ModelStep",
+    "VAEGANStep",
+    "WakeSleepStep",
     "constant",
     "load",
     "load_tensors",

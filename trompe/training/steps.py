@@ -7,6 +7,7 @@ precision, compilation, several processes, averages and checkpoints are the loop
 import copy
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -19,7 +20,9 @@ from trompe.core.errors import UserError
 __all__ = ["AutoencoderStep", "ClassifierStep", "ModelStep", "Schedule", "constant", "one_cycle"]
 
 Schedule = Callable[[float], float]
+Optimizer = Callable[..., torch.optim.Optimizer]
 Losses = Callable[[Tensor], Mapping[str, Tensor]]
+_ADAMW = partial(torch.optim.AdamW, fused=True)
 
 
 def constant(progress: float) -> float:
@@ -43,14 +46,15 @@ def one_cycle(progress: float, warm: float = 0.3, start: float = 0.04, end: floa
 
 
 class ModelStep:
-    """What the steps of a single model share: Adam, a schedule, clipping, and the state.
+    """What the steps of a single model share: an optimiser, a schedule, clipping, and the state.
 
     Args:
         model: any module with parameters.
         lr: peak learning rate; the schedule multiplies it.
         schedule: from progress in [0, 1] to a factor; the loop sets the rates by it.
-        weight_decay: decoupled (AdamW).
+        weight_decay: decoupled (AdamW); other optimisers have their own way with it.
         clip: largest norm of the gradient, or None.
+        optimizer: makes the optimiser from the parameters, `lr` and `weight_decay`.
 
     Raises:
         UserError: if the model has no parameters that can be trained.
@@ -64,6 +68,7 @@ class ModelStep:
         schedule: Schedule = one_cycle,
         weight_decay: float = 0.0,
         clip: float | None = None,
+        optimizer: Optimizer = _ADAMW,
     ) -> None:
         self.model = model
         self.schedule = schedule
@@ -71,9 +76,7 @@ class ModelStep:
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         if not self._parameters:
             raise UserError("the model has no trainable parameters; there is nothing to train")
-        self.optimizer = torch.optim.AdamW(
-            self._parameters, lr=lr, weight_decay=weight_decay, fused=True
-        )
+        self.optimizer = optimizer(self._parameters, lr=lr, weight_decay=weight_decay)
 
     def modules(self) -> dict[str, nn.Module]:
         """The modules whose parameters are trained."""
