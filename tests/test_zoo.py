@@ -84,6 +84,25 @@ def test_every_number_but_the_name_is_in_the_hash() -> None:
     assert len(hashes | {SMALL.hash}) == len(changes) + 1
 
 
+def test_a_setting_that_stands_at_its_default_is_not_in_the_hash() -> None:
+    content = json.dumps(SMALL.settings())
+    assert "smoothing" not in content
+    assert "smoothing" in json.dumps(replace(SMALL, smoothing=0.1).settings())
+    assert '"epochs": 2' in content
+
+
+def test_a_bound_is_measured_on_what_the_convention_draws(digits: Dataset) -> None:
+    from trompe.data import binarized
+
+    vae = Recipe("vae", CODE, "digits", epochs=1, train_size=128, binarize="dynamic")
+    model = zoo.get(vae, progress=False)
+    drawn = binarized(digits, "static")
+    assert zoo.card(vae)["data"]["test"] == drawn.checksum != digits.checksum
+    assert zoo.card(vae)["metrics"] == pytest.approx(zoo.measure(model, drawn))
+    with pytest.raises(UserError, match="binarize must be one of none, threshold, static"):
+        replace(vae, binarize="often")
+
+
 def test_recipes_of_one_seed_are_trained_to_the_same_bits(tmp_path: Path) -> None:
     vae = Recipe("vae", CODE, "digits", epochs=1, train_size=256)
     one = zoo.get(vae, root=tmp_path / "a", progress=False).state_dict()
