@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from trompe.attacks import LatentAttack, LatentClassifierAttack, OutputAttack, Penalty
 from trompe.attacks.autoencoder import AutoencoderAttack
-from trompe.core import losses
+from trompe.core import losses, random
 from trompe.core.domains import Vectors
 from trompe.core.errors import UserError
 from trompe.core.execution import metered
@@ -94,23 +94,26 @@ def images() -> tuple[Tensor, Tensor]:
 # --- closed forms ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("solver", ["lbfgs", "scipy"])
 @pytest.mark.parametrize("c", [0.01, 1.0, 100.0])
 def test_a_penalty_on_a_linear_encoder_is_ridge_regression(
-    weight: Tensor, vectors: tuple[Tensor, Tensor], c: float
+    weight: Tensor, vectors: tuple[Tensor, Tensor], c: float, solver: str
 ) -> None:
     x, y = vectors
-    found = LatentAttack(Penalty(c), domain=Vectors())(Linear(weight).eval(), x, y)
+    attack = LatentAttack(Penalty(c), solver=solver, domain=Vectors())
+    found = attack(Linear(weight).eval(), x, y)
     gram = weight.T @ weight
     best = torch.linalg.solve(gram + c * torch.eye(12), gram @ (y - x).T).T
     torch.testing.assert_close(found - x, best, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("solver", ["lbfgs", "scipy"])
 def test_a_sweep_solves_every_weight_at_once(
-    weight: Tensor, vectors: tuple[Tensor, Tensor]
+    weight: Tensor, vectors: tuple[Tensor, Tensor], solver: str
 ) -> None:
     x, y = vectors
     model, weights = Linear(weight).eval(), (0.01, 1.0, 100.0)
-    attack = LatentAttack(Penalty(1.0), domain=Vectors())
+    attack = LatentAttack(Penalty(1.0), solver=solver, domain=Vectors())
     found = attack.sweep(model, x, y, weights=weights)
     assert found.shape == (3, *x.shape)
     for c, some in zip(weights, found, strict=True):
@@ -151,11 +154,29 @@ def test_a_ball_on_a_linear_encoder_gives_the_boundary_solution_of_its_multiplie
     torch.testing.assert_close(reached, optimum, rtol=2e-3, atol=0)
 
 
-def test_a_box_around_a_linear_encoder_of_one_unit_is_filled_by_signs() -> None:
+@pytest.mark.parametrize("solver", ["lbfgs", "steepest", "adam", "scipy"])
+def test_a_box_around_a_linear_encoder_of_one_unit_is_filled_by_signs(solver: str) -> None:
     w = torch.tensor([[1.0, -2.0, 0.5]])
     x = torch.full((1, 3), 0.5)
-    found = LatentAttack(Ball(0.1), domain=Vectors())(Linear(w).eval(), x, x + 10 * w.sign())
+    attack = LatentAttack(Ball(0.1), solver=solver, domain=Vectors())
+    found = attack(Linear(w).eval(), x, x + 10 * w.sign())
     torch.testing.assert_close(found - x, 0.1 * w.sign())
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "scipy"])
+def test_bounds_on_pixels_bind_as_in_bounded_least_squares(solver: str) -> None:
+    from scipy.optimize import lsq_linear
+
+    generator = torch.Generator().manual_seed(2)
+    w = torch.randn(6, 64, generator=generator, dtype=torch.float64)
+    x, y = torch.rand(2, 3, 1, 8, 8, generator=generator, dtype=torch.float64).round()
+    found = LatentAttack(Penalty(0.5), solver=solver, steps=300)(Linear(w).eval(), x, y)
+    rows = torch.cat([w, 0.5**0.5 * torch.eye(64, dtype=torch.float64)]).numpy()
+    for i in range(3):
+        goal = torch.cat([w @ y[i].flatten(), 0.5**0.5 * x[i].flatten()]).numpy()
+        best = torch.from_numpy(lsq_linear(rows, goal, (0, 1), tol=1e-12).x).view_as(x[i])
+        assert bool(((best < 1e-6) | (best > 1 - 1e-6)).any())
+        torch.testing.assert_close(found[i], best, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("divergence", ["kl", "symmetric_kl", "wasserstein2"])
@@ -170,17 +191,60 @@ def test_posteriors_of_a_linear_gaussian_encoder_meet(
     assert bool((losses.DIVERGENCES[divergence](p, q) < 1e-6).all())
 
 
-def test_kl_with_equal_deviations_is_the_scaled_distance_of_means(
+class Gaussian(nn.Module):
+    """The encoder of a linear-Gaussian VAE: `q(z|x) = N(W x, s^2 I)`, the same s for every x."""
+
+    def __init__(self, weight: Tensor, deviation: float) -> None:
+        super().__init__()
+        self.weight, self.deviation = nn.Parameter(weight), deviation
+
+    def encode(self, x: Tensor) -> Distribution:
+        mean = x.flatten(1) @ self.weight.T
+        return Independent(Normal(mean, self.deviation * torch.ones_like(mean)), 1)
+
+
+def ridge_of_kl(model: Gaussian, x: Tensor, y: Tensor, c: float) -> Tensor:
+    """KL between posteriors is `||W d - r||^2 / 2 s^2`: ridge regression with weight `2 s^2 c`."""
+    gram = model.weight.T @ model.weight
+    level = 2 * model.deviation**2 * c
+    return torch.linalg.solve(gram + level * torch.eye(12), gram @ (y - x).T).T.detach()
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "scipy"])
+@pytest.mark.parametrize("deviation", [0.3, 1.0])
+def test_kl_of_a_linear_gaussian_vae_is_the_scaled_distance_of_means(
+    weight: Tensor, vectors: tuple[Tensor, Tensor], solver: str, deviation: float
+) -> None:
+    (x, y), c, model = vectors, 0.7, Gaussian(weight, deviation).eval()
+    attack = LatentAttack(Penalty(c), divergence="kl", solver=solver, domain=Vectors())
+    found = attack(model, x, y)
+    torch.testing.assert_close(found - x, ridge_of_kl(model, x, y, c), atol=1e-6, rtol=0)
+    p, q = model.encode(x), model.encode(y)
+    closed = (weight @ (y - x).T).square().sum(0) / (2 * deviation**2)
+    torch.testing.assert_close(losses.kl(p, q), closed)
+
+
+def test_a_mutant_with_deviations_for_variances_is_caught(
+    weight: Tensor, vectors: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = test_kl_of_a_linear_gaussian_vae_is_the_scaled_distance_of_means
+    monkeypatch.setitem(losses.DIVERGENCES, "kl", losses.kl_published)
+    for deviation in (0.3, 1.0):
+        with pytest.raises(AssertionError):
+            oracle(weight, vectors, "lbfgs", deviation)
+
+
+def test_the_published_kl_is_not_that_of_a_linear_gaussian_vae(
     weight: Tensor, vectors: tuple[Tensor, Tensor]
 ) -> None:
-    """KL is then `||W d - r||^2 / 2 s^2`: ridge regression with weight `2 s^2 c`."""
-    x, y = vectors
-    c, level = 0.7, torch.zeros(4, 12, dtype=x.dtype)
-    model = Linear(weight, level).eval()
-    found = LatentAttack(Penalty(c), divergence="kl", domain=Vectors())(model, x, y)
-    gram = weight.T @ weight
-    best = torch.linalg.solve(gram + 2 * c * torch.eye(12), gram @ (y - x).T).T
-    torch.testing.assert_close(found - x, best, atol=1e-6, rtol=0)
+    """The deviation for the variance: the weight of the ridge is `s c`, a half of it missing besides."""
+    (x, y), c, s = vectors, 0.7, 0.3
+    model = Gaussian(weight, s).eval()
+    attack = LatentAttack(Penalty(c), divergence="kl_published", domain=Vectors())
+    found = attack(model, x, y) - x
+    other = Gaussian(weight, (s / 2) ** 0.5)  # whose correct KL has the published weight
+    torch.testing.assert_close(found, ridge_of_kl(other, x, y, c), atol=1e-6, rtol=0)
+    assert float((found - ridge_of_kl(model, x, y, c)).abs().max()) > 0.01
 
 
 def test_the_output_attack_on_the_identity_returns_the_blend(images: tuple[Tensor, Tensor]) -> None:
@@ -298,6 +362,55 @@ def test_attacks_on_codes_never_decode(
     assert curved.decoded == 0
 
 
+@pytest.mark.parametrize("solver", ["lbfgs", "adam", "scipy"])
+def test_codes_are_attacked_without_a_decoder(
+    solver: str, curved: Curved, images: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*inputs: Tensor) -> Tensor:
+        raise AssertionError("the decoder ran")
+
+    monkeypatch.setattr(Curved, "decode", refuse)
+    monkeypatch.setattr(Curved, "forward", refuse)
+    attack = LatentAttack(Penalty(0.1), divergence="kl", solver=solver, steps=5)
+    assert attack.sweep(curved, *images, weights=(0.1, 1.0)).shape == (2, *images[0].shape)
+
+
+def test_scipy_starts_beside_the_input_and_ends_where_the_batched_solver_does(
+    curved: Curved, images: tuple[Tensor, Tensor]
+) -> None:
+    attack = LatentAttack(Penalty(0.02), divergence="kl", steps=200)
+    found = [replace(attack, solver=solver)(curved, *images) for solver in ("lbfgs", "scipy")]
+    with torch.no_grad():
+        y = curved.encode(images[1])
+        ours, theirs = (
+            losses.kl(curved.encode(v), y) + 0.02 * losses.squared_distance(v, images[0])
+            for v in found
+        )
+    assert found[1].dtype == images[0].dtype
+    assert float(ours.mean()) == pytest.approx(float(theirs.mean()), rel=0.015)
+    with random.streams(seeds(0, 8)):
+        start = replace(attack, solver="scipy")._start({"x": images[0].double()}, seeds(0, 8), 0)
+    assert 0 < float((start - images[0]).abs().max()) <= 1e-8
+
+
+def test_an_interrupt_ends_scipy_between_two_evaluations(
+    curved: Curved, images: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, encode = [], Curved.encode
+
+    def tired(self: Curved, x: Tensor) -> Distribution:
+        calls.append(len(x))
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return encode(self, x)
+
+    monkeypatch.setattr(Curved, "encode", tired)
+    with pytest.raises(KeyboardInterrupt):
+        LatentAttack(Penalty(0.1), solver="scipy")(curved, *images)
+    assert len(calls) == 5
+    assert {p.dtype for p in curved.parameters()} == {torch.float32}
+
+
 def test_the_target_is_encoded_once(curved: Curved, images: tuple[Tensor, Tensor]) -> None:
     with metered() as cost:
         LATENT(curved, *images)
@@ -361,6 +474,7 @@ SLIPS: dict[str, tuple[Callable[[], object], str]] = {
     "radius": (lambda: ATTACKS["penalty"].at(0.1), "has no radius"),
     "match": (lambda: OutputAttack(Ball(0.1), match="code"), "match must be"),  # type: ignore[arg-type]
     "steps": (lambda: LatentAttack(Ball(0.1), steps=0), "at least 1"),
+    "scipy": (lambda: LatentAttack(Ball(0.1, "L2"), solver="scipy"), "single coordinates"),
 }
 
 

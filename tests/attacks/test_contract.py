@@ -101,7 +101,8 @@ def on_autoencoder(
 ) -> Subject:
     damage = settings.get("targeted") is False
     return Subject(
-        name, within(kind, norm, **settings), "autoencoder", harm, draws=damage, ranks=False,
+        name, within(kind, norm, **settings), "autoencoder", harm,
+        draws=damage or settings.get("solver") == "scipy", ranks=False,
         targetable=kind is on_codes.LatentClassifierAttack or not damage,
         enough=0.0 if harm is code_misled else math.inf, rounding=1e-5,
     )  # fmt: skip
@@ -111,6 +112,9 @@ SUBJECTS += [
     on_autoencoder("LatentAttack", on_codes.LatentAttack, code_shift, steps=30),
     on_autoencoder("LatentAttack-L2", on_codes.LatentAttack, code_shift, "L2", steps=30),
     on_autoencoder("LatentAttack-adam", on_codes.LatentAttack, code_shift, steps=30, solver="adam"),
+    on_autoencoder(
+        "LatentAttack-scipy", on_codes.LatentAttack, code_shift, steps=10, solver="scipy"
+    ),
     on_autoencoder(
         "LatentAttack-layer", on_codes.LatentAttack, code_shift, steps=30, layer="encoder.3"
     ),

@@ -17,6 +17,7 @@ from trompe.attacks.base import Attack
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.geometry import Ball
+from trompe.core.lbfgsb import doubled, scipy_search
 from trompe.core.losses import squared_distance
 from trompe.core.objective import Evaluation
 from trompe.core.protocols import Region
@@ -25,7 +26,8 @@ from trompe.core.solvers import LBFGS, Adam, Steepest
 
 __all__ = ["AutoencoderAttack", "Penalty", "priced"]
 
-Rule = Literal["auto", "lbfgs", "adam", "steepest"]
+Rule = Literal["auto", "lbfgs", "adam", "steepest", "scipy"]
+_BESIDE = 1e-8  # how far from its input the published procedure starts
 _NUDGE = 0.01  # how far, per coordinate, a damage attack without a radius starts from its input
 
 
@@ -62,7 +64,8 @@ class AutoencoderAttack(Attack):
         targeted: towards the target, or as far as possible from the input's own code or output.
         solver: `"lbfgs"`, `"adam"` or `"steepest"`, the last two on a cosine schedule. `"auto"` takes
             steepest descent in an L2 ball and for maximum damage in an Linf ball, and L-BFGS for all else
-            (measured best on VAEs of digits).
+            (measured best on VAEs of digits). `"scipy"` is SciPy's L-BFGS-B, one example at a time in
+            float64 and from within 1e-8 of the input: the published procedure, slow, and not for L2 balls.
         steps: gradients spent on each example, per restart.
         step_size: Adam's rate (0.02, less in a small box, by default), or the first steepest step: the
             radius for L2, half of it for other norms.
@@ -86,6 +89,11 @@ class AutoencoderAttack(Attack):
             )
         if self.steps < 1 or self.restarts < 1:
             raise UserError("steps and restarts must be at least 1")
+        if self.solver == "scipy" and self.ball is not None and self.ball.norm != "Linf":
+            raise UserError(
+                "SciPy's L-BFGS-B bounds single coordinates: give a Penalty or an Linf ball, "
+                "or another solver"
+            )
         if (
             isinstance(self.budget, Penalty)
             and self.solver == "steepest"
@@ -161,17 +169,12 @@ class AutoencoderAttack(Attack):
         with random.streams(seeds):
             reference = self.reference(model, y)
         data = {"x": x, "reference": reference, "c": weights}
-        return search(
-            self.objective,
-            model,
-            self._start,
-            self.rule(),
-            steps=self.steps,
-            region=self._region(x),
-            data=data,
-            seeds=seeds,
-            restarts=self.restarts,
-        ).best
+        limits: dict[str, Any] = {"steps": self.steps, "region": self._region(x), "data": data}
+        limits |= {"seeds": seeds, "restarts": self.restarts}
+        if self.solver == "scipy":
+            exact = self.using(**{k: doubled(net) for k, net in self._networks.items()})
+            return scipy_search(exact.objective, model, self._start, **limits).best.to(x)
+        return search(self.objective, model, self._start, self.rule(), **limits).best
 
     @abstractmethod
     def reference(self, model: nn.Module, y: Tensor) -> Any:
@@ -213,7 +216,8 @@ class AutoencoderAttack(Attack):
         """The input, or a random point around it: at the input itself damage has no gradient."""
         x: Tensor = data["x"]
         if self.targeted and restart == 0:
-            return x
+            near = Ball(_BESIDE).sample(x, seeds) if self.solver == "scipy" else 0
+            return x + near
         around = Ball(_NUDGE) if self.ball is None else self.ball
         return self._region(x).project(x + around.sample(x, seeds + restart))
 

@@ -16,6 +16,7 @@ __all__ = [
     "cross_entropy",
     "dlr",
     "kl",
+    "kl_published",
     "margin",
     "mean_distance",
     "squared_distance",
@@ -103,6 +104,22 @@ def kl(p: Distribution, q: Distribution) -> Tensor:
     return 0.5 * (ratio + shift - 1 - ratio.log()).sum(1)
 
 
+def kl_published(p: Distribution, q: Distribution) -> Tensor:
+    """What the published code of Tabacof et al. 2016 minimises for KL, `(B,)`: for replication only.
+
+    `sum [(s_p + (mu_p - mu_q)^2) / s_q + log(v_q / v_p) - 1/2]`: the deviation s stands where the variance v
+    belongs, and the factor 1/2 is missing. It is no divergence: between equal Gaussians it is half their
+    dimension, and over p it is least at twice the deviation of q. Use `kl` for anything else.
+
+    >>> unit, wide = (torch.distributions.Normal(torch.zeros(1, 1), s * torch.ones(1, 1)) for s in (1, 2))
+    >>> bool(kl_published(wide, unit) < kl_published(unit, unit))
+    True
+    """
+    _require_spread(p, q)
+    near = (p.stddev + (p.mean - q.mean).square()) / q.stddev
+    return (near + 2 * (q.stddev / p.stddev).log() - 0.5).flatten(1).sum(1)
+
+
 def symmetric_kl(p: Distribution, q: Distribution) -> Tensor:
     """`KL(p || q) + KL(q || p)`, `(B,)`, in nats (not halved)."""
     return kl(p, q) + kl(q, p)
@@ -116,6 +133,7 @@ def wasserstein2(p: Distribution, q: Distribution) -> Tensor:
 DIVERGENCES = {
     "L2": mean_distance,
     "kl": kl,
+    "kl_published": kl_published,
     "symmetric_kl": symmetric_kl,
     "wasserstein2": wasserstein2,
 }
