@@ -225,6 +225,12 @@ class Universal:
         with torch.no_grad():
             shift.delta.copy_(self._capped(shift.delta))
 
+    def step(
+        self, tail: Tail, site: Sequence[int], *, head: Tail | None = None, seed: int = 0
+    ) -> "ShiftStep":
+        """What learns it, for `training.train` or for `fit`."""
+        return ShiftStep(self, tail, site, head=head, seed=seed)
+
     def fit(
         self,
         tail: Tail,
@@ -253,7 +259,7 @@ class Universal:
         for number, batch in enumerate(islice(_endless(batches), self.steps)):
             index = batch[2] if len(batch) > 2 else torch.arange(len(batch[0]))
             if step is None:
-                step = ShiftStep(self, tail, _site(batch[0], head), head=head, seed=seed)
+                step = self.step(tail, _site(batch[0], head), head=head, seed=seed)
                 step.shift.to(batch[0].device)
             rate = self.lr * step.schedule(number / max(1, self.steps - 1))
             step.optimizer.param_groups[0]["lr"] = rate
@@ -314,13 +320,17 @@ class ShiftStep:
         values, reference = batch[:2]
         with torch.no_grad():
             v = (values if self.head is None else self.head(values)).detach()
-        with torch.enable_grad():
-            goal = self.how.losses(self.tail, self.shift, v, reference).mean()
-            price = self.how.price(self.shift.delta)
-            self.shift.delta.grad = _gradient(goal + price, self.shift.delta)
+        goal, price, self.shift.delta.grad = self.slope(v, reference)
         self.optimizer.step()
         self.how.cap(self.shift)
         return {"shift_goal": goal.detach(), "shift_price": price.detach()}
+
+    def slope(self, v: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The goal's mean loss, the price, and the gradient of both together at the perturbation."""
+        with torch.enable_grad():
+            goal = self.how.losses(self.tail, self.shift, v, reference).mean()
+            price = self.how.price(self.shift.delta)
+            return goal, price, _gradient(goal + price, self.shift.delta)
 
     def modules(self) -> Mapping[str, nn.Module]:
         """The perturbation."""
