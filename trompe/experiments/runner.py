@@ -64,12 +64,15 @@ def _measured(
 
 
 def write_pages(papers: set[str], results: Path, pages: Path) -> list[Path]:
-    """The page of each paper, from the records of the largest scale there is of each item."""
+    """The page of each paper, from the records of the largest scale there is of each item.
+
+    An item's `pictures(records) -> {file name: content}`, if it has any, go to `pictures/` beside the page.
+    """
     from trompe.evaluation.records import replace_file
 
     written = []
     for paper in sorted(papers):
-        parts = [_part(e, results) for e in catalogue() if e.paper == paper]
+        parts = [_part(e, results, pages) for e in catalogue() if e.paper == paper]
         path = pages / f"{paper}.md"
         notice = f"<!-- Made from results/{paper}/ by `trompe reproduce {paper}`. Do not edit. -->"
         head = [notice, f"# {paper.replace('_', ' ').capitalize()}"]
@@ -78,16 +81,20 @@ def write_pages(papers: set[str], results: Path, pages: Path) -> list[Path]:
     return written
 
 
-def _part(entry: Entry, results: Path) -> str:
-    """The item's part of the page; empty where nothing is recorded."""
-    from trompe.evaluation.records import read_records
+def _part(entry: Entry, results: Path, pages: Path) -> str:
+    """The item's part of the page, its pictures written beside; empty where nothing is recorded."""
+    from trompe.evaluation.records import read_records, replace_file
 
     for scale in reversed(SCALES):
         path = results / entry.paper / f"{entry.item}.{scale}.json"
         if path.exists():
             records = read_records(path)
             command = f"trompe reproduce {entry.name} --scale {scale}"
-            shown: str = entry.load().render(records)
+            module = entry.load()
+            shown: str = module.render(records)
+            draw = getattr(module, "pictures", None)
+            for name, picture in (draw(records) if draw else {}).items():
+                replace_file(pages / "pictures" / name, picture)
             note = f"Scale `{scale}`, {len(records)} records; made by `{command}`."
             return "\n\n".join([f"## {entry.title}", note, shown.strip()])
     return ""
