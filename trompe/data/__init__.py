@@ -8,7 +8,7 @@ from trompe.data.arrays import from_arrays
 from trompe.data.binarization import binarized, dynamic
 from trompe.data.dataset import Dataset
 from trompe.data.fetching import fetch, listing, verify
-from trompe.data.loading import load, names
+from trompe.data.loading import fixed, load, names
 from trompe.data.published import root
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "binarized",
     "dynamic",
     "fetch",
+    "fixed",
     "from_arrays",
     "listing",
     "load",

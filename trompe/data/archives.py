@@ -3,7 +3,8 @@
 import lzma
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from trompe.core.errors import UserError
 from trompe.data.arrays import from_arrays
 from trompe.data.dataset import Dataset
 
-__all__ = ["load_npz"]
+__all__ = ["load_npz", "members"]
 
 CLASS_NAMES = ("classes", "class_names", "label_names")
 UNREADABLE = (
@@ -51,8 +52,27 @@ def load_npz(path: Path | str, split: str = "test") -> Dataset:
     return _load(path.resolve(), split, (stamp.st_mtime_ns, stamp.st_size))
 
 
+def members(path: Path, *keys: str) -> list[NDArray[Any]]:
+    """Those members of an .npz archive, which must all be there.
+
+    Raises:
+        UserError: as `load_npz`, or one is missing.
+    """
+    with _archive(path) as archive:
+        missing = [key for key in keys if key not in archive]
+        if missing:
+            raise UserError(f"{path} has no member {missing[0]}; it needs {', '.join(keys)}")
+        return [_member(archive, key, path) for key in keys]
+
+
 @lru_cache(maxsize=4)
 def _load(path: Path, split: str, stamp: tuple[int, int]) -> Dataset:
+    with _archive(path) as archive:
+        return _from_members(archive, path, split)
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
     if not zipfile.is_zipfile(path):
         raise UserError(
             f"{path} is not an .npz archive, or only part of one; write it again with "
@@ -63,7 +83,7 @@ def _load(path: Path, split: str, stamp: tuple[int, int]) -> Dataset:
             archive = np.load(stream, allow_pickle=False)
         except UNREADABLE as error:
             raise UserError(f"{path} is damaged: {error}; write it again") from error
-        return _from_members(archive, path, split)
+        yield archive
 
 
 def _from_members(archive: Mapping[str, NDArray[Any]], path: Path, split: str) -> Dataset:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trompe.core.errors import UserError
-from trompe.data import idx, published
+from trompe.data import celeba, idx, published
 from trompe.data.digits import CHECKSUMS, digits
 from trompe.data.loading import load
 from trompe.data.published import SETS, File, Published, locate
@@ -66,14 +66,14 @@ def fetch(
     only when the sha256 of its decompressed content is the published one.
 
     Args:
-        name: "mnist" or "fashion-mnist" ("digits" is embedded: nothing to do).
+        name: "mnist", "fashion-mnist" or "svhn" ("digits" is embedded: nothing to do).
         root: where data lies; else `TROMPE_DATA`, else the user's cache.
-        base_url: a mirror's address, http or https, that holds the four `.gz` files.
+        base_url: a mirror's address, http or https, that holds the publisher's files.
         progress: called with (file name, bytes so far, bytes in all or None).
 
     Raises:
-        UserError: unknown set, no connection, an answer other than the published content, or a
-            folder that cannot be written.
+        UserError: unknown set or one that may not be passed on, no connection, an answer other than
+            the published content, or a folder that cannot be written.
     """
     if name == "digits":
         return []
@@ -88,7 +88,7 @@ def fetch(
     for file in _files(known):
         path = locate(folder, file)
         if path is None or _state(path, file) != "ok":
-            path = folder / f"{file.name}.gz"
+            path = folder / file.published_name
             _obtain(f"{base}/{path.name}", path, file, progress)
         paths.append(path)
     return paths
@@ -103,12 +103,15 @@ def verify(name: str | Path, root: Path | str | None = None) -> list[State]:
     if name == "digits":
         same = all(digits(split).checksum == value for split, value in CHECKSUMS.items())
         return [State(EMBEDDED, "ok" if same else "differs from the digits Trompe was tested with")]
+    if name == celeba.NAME:
+        folder = published.root(root) / celeba.NAME
+        return [State(str(file), state) for file, state in celeba.states(folder)]
     if str(name) not in SETS:
-        return [State(str(name), _trial(name))]
+        return [State(str(name), _trial(name, root))]
     folder = published.root(root) / name
     states = []
     for file in _files(SETS[str(name)]):
-        path = locate(folder, file) or folder / f"{file.name}.gz"
+        path = locate(folder, file) or folder / file.published_name
         states.append(State(str(path), _state(path, file)))
     return states
 
@@ -118,14 +121,29 @@ def listing(root: Path | str | None = None) -> list[Row]:
     rows = [DIGITS]
     for known in SETS.values():
         folder = published.root(root) / known.name
-        train, test = (known.files[split][0].shape for split in ("train", "test"))
+        train, test = (known.files[split][0].shape[0] for split in ("train", "test"))
         state = _presence(known, folder)
-        sizes = (1, *train[1:]), train[0], test[0], len(known.classes)
+        sizes = known.shape, train, test, len(known.classes)
         rows.append(Row(known.name, known.title, *sizes, state, str(folder), known.licence))
-    return rows
+    return [*rows, _celeba(published.root(root) / celeba.NAME)]
+
+
+def _celeba(folder: Path) -> Row:
+    try:
+        found = celeba.held(folder)
+        state = "missing" if found.kind == "nothing" else "present"
+    except UserError:
+        found, state = celeba.Held("damaged", (), 0, 0), "damaged"
+    sizes = (3, celeba.SIDE, celeba.SIDE), found.train, found.test, 2
+    return Row(celeba.NAME, celeba.TITLE, *sizes, state, str(folder), "research only")
 
 
 def _known(name: str) -> Published:
+    if celeba.is_celeba(name):
+        raise UserError(
+            f"cannot fetch {name!r}: its terms forbid passing it on; ask for it at {celeba.WHERE} and "
+            f"put its files into the folder celeba/ of your data (`trompe data list` shows where)"
+        )
     if name not in SETS:
         raise UserError(f"cannot fetch {name!r}; published sets are {', '.join(SETS)}")
     return SETS[name]
@@ -140,9 +158,9 @@ def _presence(known: Published, folder: Path) -> str:
     return "present" if all(found) else "incomplete" if any(found) else "missing"
 
 
-def _trial(spec: str | Path) -> str:
+def _trial(spec: str | Path, root: Path | str | None) -> str:
     try:
-        load(spec)
+        load(spec, root=root)
     except UserError as error:
         return str(error)
     return "ok"
@@ -154,7 +172,7 @@ def _state(path: Path, file: File) -> str:
         return f"missing ({part.stat().st_size} bytes fetched)" if part.exists() else "missing"
     try:
         data = idx.content(path)
-        idx.decode(data, path)
+        file.decode(data, path)
     except UserError as error:
         return str(error)
     same = hashlib.sha256(data).hexdigest() == file.sha256

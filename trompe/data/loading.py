@@ -7,6 +7,7 @@ from trompe.core.errors import UserError
 from trompe.core.user_code import is_spec
 from trompe.data import published
 from trompe.data.archives import load_npz
+from trompe.data.celeba import NAME, is_celeba, load_celeba
 from trompe.data.classes import only, parted
 from trompe.data.dataset import Dataset
 from trompe.data.digits import digits
@@ -14,7 +15,7 @@ from trompe.data.folders import load_folder
 from trompe.data.functions import load_function
 from trompe.data.published import SETS, load_published
 
-__all__ = ["SPLITS", "load", "names"]
+__all__ = ["SPLITS", "fixed", "load", "names"]
 
 SPLITS = ("train", "test")
 OWN = "an .npz file, a folder of class folders, or module:function"
@@ -22,15 +23,25 @@ OWN = "an .npz file, a folder of class folders, or module:function"
 
 def names() -> tuple[str, ...]:
     """The names that `load` knows without a path."""
-    return ("digits", *SETS)
+    return ("digits", *SETS, NAME)
+
+
+def fixed(spec: str) -> bool:
+    """Whether the spec alone says what is loaded, to the bit: an embedded or published set, or a part.
+
+    >>> fixed("mnist[3,8]"), fixed("celeba-smiling"), fixed("photos.npz")
+    (True, False, False)
+    """
+    return parted(spec)[0] in ("digits", *SETS)
 
 
 def load(spec: str | Path, split: str = "test", root: Path | str | None = None) -> Dataset:
     """The data set that `spec` names, whole, in memory.
 
     Args:
-        spec: "digits" (embedded), "mnist", "fashion-mnist", the path of an .npz file or of a
-            folder of class folders of images, or "package.module:function" (runs that code). Any of
+        spec: "digits" (embedded), "mnist", "fashion-mnist", "svhn", "celeba" (faces without labels),
+            "celeba-smiling" (or another of its attributes, as 0 or 1), the path of an .npz file or
+            of a folder of class folders of images, or "package.module:function" (runs that code). Any of
             them may be cut to some classes, relabelled 0..k-1 in the order given: "mnist[3,8]".
         split: "train" or "test"; a source that draws no such line gives all it has, and the
             result's `split` is then "all".
@@ -56,6 +67,8 @@ def _load(text: str, split: str, root: Path | str | None) -> Dataset:
         return digits(split)
     if text in SETS:
         return load_published(text, split, published.root(root))
+    if is_celeba(text):
+        return load_celeba(text, split, published.root(root))
     if path.is_dir():
         return load_folder(path, split)
     if path.suffix == ".npz":

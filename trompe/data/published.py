@@ -1,47 +1,68 @@
-"""MNIST and Fashion-MNIST: what was published, where it lies, and how it is read."""
+"""MNIST, Fashion-MNIST and SVHN: what was published, where it lies, and how it is read."""
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from trompe.core.errors import UserError
-from trompe.data import idx
+from trompe.data import idx, mat
 from trompe.data.dataset import Dataset
 
 __all__ = ["SETS", "File", "Published", "load_published", "locate", "root"]
 
 
+def _one(data: bytes, path: Path) -> tuple[NDArray[Any], ...]:
+    return (idx.decode(data, path),)
+
+
 @dataclass(frozen=True)
 class File:
-    """One idx file: name without ".gz", array shape, sha256 of the *decompressed* content.
+    """One file: name without ".gz", shape of its (first) array, sha256 of the *decompressed* content.
 
     Mirrors wrap the same content in different gzip streams, so only the content is compared.
+    `decode` gives the arrays in it: images, or labels, or both. `suffix` is what the publisher's
+    file has behind the name.
     """
 
     name: str
     shape: tuple[int, ...]
     sha256: str
+    decode: Callable[[bytes, Path], tuple[NDArray[Any], ...]] = _one
+    suffix: str = ".gz"
+
+    @property
+    def published_name(self) -> str:
+        """The name under which it is fetched."""
+        return self.name + self.suffix
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published set: its folder is its name; `files` has (images, labels) for each split."""
+    """A published set: its folder is its name; `files` has images, then labels, for each split."""
 
     name: str
     title: str
     url: str
     licence: str
     classes: tuple[str, ...]
-    files: Mapping[str, tuple[File, File]]
+    files: Mapping[str, tuple[File, ...]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one image, (C, H, W)."""
+        shape = self.files["train"][0].shape[1:]
+        return shape if len(shape) == 3 else (1, *shape)
 
 
-def _four(train_x: str, train_y: str, test_x: str, test_y: str) -> dict[str, tuple[File, File]]:
-    def pair(stem: str, n: int, x: str, y: str) -> tuple[File, File]:
+def _four(train_x: str, train_y: str, test_x: str, test_y: str) -> dict[str, tuple[File, ...]]:
+    def pair(stem: str, n: int, x: str, y: str) -> tuple[File, ...]:
         images = File(f"{stem}-images-idx3-ubyte", (n, 28, 28), x)
         return images, File(f"{stem}-labels-idx1-ubyte", (n,), y)
 
@@ -49,6 +70,10 @@ def _four(train_x: str, train_y: str, test_x: str, test_y: str) -> dict[str, tup
         "train": pair("train", 60000, train_x, train_y),
         "test": pair("t10k", 10000, test_x, test_y),
     }
+
+
+def _svhn(split: str, n: int, sha256: str) -> tuple[File, ...]:
+    return (File(f"{split}_32x32.mat", (n, 3, 32, 32), sha256, mat.decode, suffix=""),)
 
 
 SETS: dict[str, Published] = {
@@ -89,6 +114,21 @@ SETS: dict[str, Published] = {
             "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         ),
     ),
+    "svhn": Published(
+        "svhn",
+        "Street View House Numbers, cropped digits (Netzer et al. 2011)",
+        "http://ufldl.stanford.edu/housenumbers",
+        "non-commercial use",
+        tuple(str(k) for k in range(10)),
+        {
+            "train": _svhn(
+                "train", 73257, "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"
+            ),
+            "test": _svhn(
+                "test", 26032, "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"
+            ),
+        },
+    ),
 }
 
 
@@ -115,26 +155,29 @@ def load_published(name: str, split: str, base: Path) -> Dataset:
         UserError: a file is missing, truncated, corrupt, of other counts, or of other content.
     """
     known = SETS[name]
-    arrays = []
-    for file in known.files[split]:
-        path = locate(base / name, file)
-        if path is None:
-            raise UserError(
-                f"{name} is not at hand: {base / name / file.name}.gz is missing; run "
-                f"`trompe data fetch {name}`, or set TROMPE_DATA to the folder that holds {name}/"
-            )
-        data = idx.content(path)
-        array = idx.decode(data, path)
-        if array.shape != file.shape:
-            raise UserError(
-                f"{path} holds an array of shape {array.shape}, {name} {split} has {file.shape}: "
-                "a file under the wrong name, or another data set"
-            )
-        if hashlib.sha256(data).hexdigest() != file.sha256:
-            raise UserError(
-                f"{path} differs from the published {name} (sha256 of its content); fetch it again "
-                f"with `trompe data fetch {name}`, or give your own data as an .npz file"
-            )
-        arrays.append(torch.tensor(array))
-    x, y = arrays
-    return Dataset(name, x[:, None], y.long(), known.classes, split)
+    arrays = [array for file in known.files[split] for array in _arrays(known, file, split, base)]
+    x, y = map(torch.tensor, arrays)
+    return Dataset(name, x if x.ndim == 4 else x[:, None], y.long(), known.classes, split)
+
+
+def _arrays(known: Published, file: File, split: str, base: Path) -> tuple[NDArray[Any], ...]:
+    name = known.name
+    path = locate(base / name, file)
+    if path is None:
+        raise UserError(
+            f"{name} is not at hand: {base / name / file.published_name} is missing; run "
+            f"`trompe data fetch {name}`, or set TROMPE_DATA to the folder that holds {name}/"
+        )
+    data = idx.content(path)
+    arrays = file.decode(data, path)
+    if arrays[0].shape != file.shape:
+        raise UserError(
+            f"{path} holds an array of shape {arrays[0].shape}, {name} {split} has {file.shape}: "
+            "a file under the wrong name, or another data set"
+        )
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise UserError(
+            f"{path} differs from the published {name} (sha256 of its content); fetch it again "
+            f"with `trompe data fetch {name}`, or give your own data as an .npz file"
+        )
+    return arrays

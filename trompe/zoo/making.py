@@ -29,7 +29,7 @@ def path(which: Recipe | str, *, root: Path | str | None = None) -> Path:
 
 
 def _settings(chosen: Recipe) -> dict[str, Any]:
-    if chosen.data in data.names():
+    if data.fixed(chosen.data):
         return chosen.settings()
     return {**chosen.settings(), "content": data.load(chosen.data, "train").checksum}
 
