@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
     from trompe.zoo import Recipe
 
-__all__ = ["pairs", "tabacof"]
+__all__ = ["classifier", "convolutional", "pairs", "tabacof"]
 
 
 def tabacof(kind: str, data: str = "mnist", seed: int = 0, **settings: Any) -> "Recipe":
@@ -32,6 +32,32 @@ def tabacof(kind: str, data: str = "mnist", seed: int = 0, **settings: Any) -> "
     model = AutoencoderConfig(shape, **{**sizes, **own, **settings})
     name = f"{data}-tabacof-{kind}"
     epochs = 30 if small else 10
+    return Recipe(name, model, data, epochs=epochs, seed=seed, binarize="threshold")
+
+
+def convolutional(kind: str, data: str = "mnist", seed: int = 0) -> "Recipe":
+    """A convolutional `"vae"` or `"ae"` with a code of the same size: two layers of stride 2."""
+    from dataclasses import replace
+
+    small = data == "digits"
+    channels = (8, 8) if small else (16, 32)
+    made = tabacof(kind, data, seed, architecture="conv", channels=channels)
+    return replace(made, name=f"{data}-tabacof-conv-{kind}", epochs=10 if small else 4)
+
+
+def classifier(data: str = "mnist", seed: int = 0) -> "Recipe":
+    """A classifier with the layers of the encoder, on the same binarised images.
+
+    The paper's has two layers of 1024 units and dropout.
+    """
+    from trompe.models import ClassifierConfig
+    from trompe.zoo import Recipe
+
+    small = data == "digits"
+    shape, hidden = ((1, 8, 8), (64,)) if small else ((1, 28, 28), (512, 512))
+    model = ClassifierConfig("mlp", shape, hidden=hidden)
+    epochs = 30 if small else 4
+    name = f"{data}-tabacof-classifier"
     return Recipe(name, model, data, epochs=epochs, seed=seed, binarize="threshold")
 
 
