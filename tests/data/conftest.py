@@ -2,11 +2,14 @@
 
 import gzip
 import hashlib
+import io
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from trompe.data.published import SETS, File, Published
 
@@ -47,3 +50,33 @@ def tiny_root(tiny, tmp_path) -> Path:
         else:
             (folder / name).write_bytes(data)
     return tmp_path / "root"
+
+
+def _svhn_bytes(n, seed):
+    rng = np.random.default_rng(seed)
+    stream = io.BytesIO()
+    x = rng.integers(0, 256, (32, 32, 3, n), np.uint8)
+    savemat(stream, {"X": x, "y": (np.arange(n) % 10 + 1)[:, None].astype(np.uint8)})
+    return stream.getvalue()
+
+
+@pytest.fixture
+def svhn_bytes():
+    """n random pictures in the format of SVHN's cropped digits."""
+    return _svhn_bytes
+
+
+@pytest.fixture
+def svhn_root(monkeypatch, tmp_path) -> Path:
+    """A root with a small "svhn", which is taken for the published one."""
+    folder = tmp_path / "svhn"
+    folder.mkdir()
+    files = {}
+    for split, n in (("train", 60), ("test", 40)):
+        (file,) = SETS["svhn"].files[split]
+        data = _svhn_bytes(n, seed=n)
+        (folder / file.name).write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        files[split] = (replace(file, shape=(n, *file.shape[1:]), sha256=digest),)
+    monkeypatch.setitem(SETS, "svhn", replace(SETS["svhn"], files=files))
+    return tmp_path

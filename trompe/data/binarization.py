@@ -7,7 +7,6 @@ open how their digits met a Bernoulli likelihood.
 """
 
 from dataclasses import replace
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,15 +15,13 @@ from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.data.dataset import Dataset
 
-__all__ = ["Convention", "binarized", "dynamic"]
-
-Convention = Literal["threshold", "static"]
+__all__ = ["binarized", "dynamic"]
 
 DRAW = -1  # the number of the static draw; steps and repetitions count from 0
 CHUNK = 4096  # images drawn at a time
 
 
-def binarized(dataset: Dataset, how: Convention, seed: int = 0) -> Dataset:
+def binarized(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
     """The same images with every pixel 0 or 1 (0 or 255 as they are stored).
 
     Three conventions are in use. With `v` the grey value in [0, 1] a pixel is 1
@@ -51,9 +48,9 @@ def binarized(dataset: Dataset, how: Convention, seed: int = 0) -> Dataset:
     >>> binarized(grey, "threshold").x.flatten().tolist()
     [0, 0, 255, 255]
     """
-    if how not in get_args(Convention):
+    if how not in ("threshold", "static"):
         training = "; dynamic draws belong to training: trompe.data.dynamic(x)"
-        advice = training if str(how) == "dynamic" else ""
+        advice = training if how == "dynamic" else ""
         raise UserError(f"binarisation is 'threshold' or 'static', got {how!r}{advice}")
     if dataset.x.dtype != torch.uint8:
         raise UserError(f"{dataset.name} holds vectors; only images can be binarised")

@@ -241,4 +241,4 @@ def _face(path: Path) -> NDArray[np.uint8]:
         shape = "x".join(map(str, size))
         raise UserError(f"{path} is {shape} pixels; CelebA's aligned pictures are 178x218")
     small = picture.crop(CROP).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return np.asarray(small).transpose(2, 0, 1)
+    return np.array(small).transpose(2, 0, 1)
