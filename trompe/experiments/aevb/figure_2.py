@@ -1,7 +1,8 @@
 """Figure 2: the lower bound against training samples, AEVB and wake-sleep, for growing codes.
 
-Both methods train the same networks on the same batches. The original shows curves without numbers,
-on MNIST and on Frey Face; the latter is not to be had, so MNIST stands alone. Ours are much shorter than the original's, which run to a hundred million samples.
+Both methods train the same networks on the same batches. The original shows curves without numbers, on
+MNIST and on Frey Face; the latter is not to be had, so MNIST stands alone. Our trainings are much shorter
+than the original's, whose axis runs over many passes of the data.
 """
 
 from collections.abc import Iterable, Iterator
@@ -159,8 +160,8 @@ def render(records: Iterable["Record"]) -> str:
     end = apart[_latents(found)[0]]
     said = (
         f"Mean lower bound in nats after {end.config['samples']:,} samples, on {end.n} images each of the "
-        "training and the test set, binarised once for all; intervals are 95%, over images, from one training "
-        "each. "
+        "training and the test set, binarised once for all; intervals are 95%, over images, from one "
+        "training each. "
         '"Apart" compares image by image. The original gives curves only, so there is no published number '
         "to stand beside these. Frey Face, its second data set, is not to be had."
     )
