@@ -31,7 +31,7 @@ def tabacof(kind: str, data: str = "mnist", seed: int = 0, **settings: Any) -> "
     sizes: dict[str, Any] = {"latent": 8, "hidden": (64,)} if small else {}
     model = AutoencoderConfig(shape, **{**sizes, **own, **settings})
     name = f"{data}-tabacof-{kind}"
-    epochs = 30 if small else 10
+    epochs = 15 if small else 10
     return Recipe(name, model, data, epochs=epochs, seed=seed, binarize="threshold")
 
 
