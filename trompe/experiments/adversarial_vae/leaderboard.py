@@ -48,7 +48,7 @@ class Config:
     correlations: tuple[float, ...] = (5.0, 10.0)
     seeds: int = 5
     pairs: int = 100
-    octaves: tuple[int, int] = (-10, 20)
+    octaves: tuple[int, int] = (-10, 14)
     steps: int = 100
     judge: str = "mnist-conv4"
     images: int = 2000
