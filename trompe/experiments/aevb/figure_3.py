@@ -4,6 +4,7 @@ Three latent coordinates, for which the estimator by Hamiltonian Monte Carlo wor
 that Monte Carlo EM, which has none, can be compared; a small and a large training set.
 """
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,7 @@ from trompe.experiments.aevb._training import METHODS, UPDATES, Fit
 from trompe.experiments.store import Store
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from trompe.evaluation.likelihood import Evidence
     from trompe.evaluation.records import Record
     from trompe.models import Autoencoder
 
@@ -33,26 +33,27 @@ class Config:
         marks: samples seen at which the likelihood is measured.
         rates: Adagrad's step sizes to choose from, by the training likelihood after `trial` samples.
         n: test images, and training images, whose likelihood is estimated.
-        draws, chains: of the estimator, for each image.
+        draws, chains, warmup: of the estimator, for each image.
         k: draws of the importance-weighted bound that checks it where there is an encoder.
     """
 
     sizes: tuple[int, ...] = (1000, 50_000)
     latent: int = 3
     hidden: int = 100
-    marks: tuple[int, ...] = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+    marks: tuple[int, ...] = (10_000, 30_000, 100_000, 500_000)
     rates: tuple[float, ...] = (0.01, 0.02, 0.1)
     trial: int = 20_000
     n: int = 100
     draws: int = 48
     chains: int = 4
+    warmup: int = 40
     k: int = 1000
     data: str = "mnist"
     seed: int = 0
 
 
 SCALES = {
-    "smoke": Config((100,), 2, 16, (500, 2000), (0.1,), 500, 12, 24, 2, 200, "digits"),
+    "smoke": Config((100,), 2, 16, (500, 1500), (0.1,), 500, 8, 16, 2, 15, 200, "digits"),
     "cpu": Config(),
     "paper": Config(marks=tuple(m * 10**k for k in (4, 5, 6, 7) for m in (1, 3)), n=1000),
 }
@@ -87,41 +88,47 @@ def _fit(config: Config, method: str, size: int) -> tuple[Fit, dict[float, float
         config.data,
         seed=config.seed,
     )
-    few = min(40, config.n)
-    return tuned(
-        fit,
-        config.rates,
-        config.trial,
-        lambda m: float(_evidence(config, m, "train", few)[0].mean()),
-    )
+    few = min(20, config.n)
+
+    def quality(model: "Autoencoder") -> float:
+        return float(_estimate(config, model, "train", few).value.mean())
+
+    return tuned(fit, config.rates, config.trial, quality)
 
 
-def _evidence(
-    config: Config, model: "Autoencoder", split: str, count: int
-) -> tuple["Tensor", "Tensor", "Tensor"]:
-    """The estimate, its error and the acceptance for the first images of a split, each `(count,)`."""
+def _estimate(config: Config, model: "Autoencoder", split: str, count: int) -> "Evidence":
+    """The likelihood of the first images of a split."""
     from trompe.evaluation.likelihood import marginal_likelihood
     from trompe.experiments.aevb._shown import floats
 
     x = floats(config.data, split, count)
-    found = marginal_likelihood(model, x, config.draws, chains=config.chains)
-    return found.value, found.error, found.acceptance
+    return marginal_likelihood(model, x, config.draws, chains=config.chains, warmup=config.warmup)
+
+
+@functools.lru_cache(maxsize=64)
+def _evidence(config: Config, fit: Fit, samples: int, split: str) -> "Evidence":
+    """The likelihood of the images of a split after so many samples."""
+    from trompe.experiments.aevb._training import fitted
+
+    return _estimate(config, fitted(fit)[samples], split, config.n)
 
 
 def _curve(config: Config, method: str, size: int) -> list["Record"]:
     """The likelihood of training and test images at every mark."""
     from trompe.experiments.aevb._shown import mean, trial
-    from trompe.experiments.aevb._training import fitted
 
     fit, tried = _fit(config, method, size)
     place: dict[str, Any] = {"method": method, "size": size}
-    records = trial(tried, min(40, config.n), subject=method, config=place)
-    for samples, model in fitted(fit).items():
+    records = trial(tried, min(20, config.n), subject=method, config=place)
+    for samples in fit.marks:
         for split in ("train", "test"):
-            value, error, accepted = _evidence(config, model, split, config.n)
+            found = _evidence(config, fit, samples, split)
             here = {**place, "samples": samples, "split": split, "rate": fit.rate}
-            extra = {"error": float(error.mean()), "acceptance": float(accepted.mean())}
-            records.append(mean("log likelihood", value, subject=method, extra=extra, config=here))
+            means = {"error": found.error, "acceptance": found.acceptance}
+            extra = {name: float(value.mean()) for name, value in means.items()}
+            records.append(
+                mean("log likelihood", found.value, subject=method, extra=extra, config=here)
+            )
     return records
 
 
@@ -131,18 +138,18 @@ def _differences(config: Config, size: int) -> Iterator["Record"]:
     from trompe.experiments.aevb._shown import floats, mean
     from trompe.experiments.aevb._training import fitted
 
-    last = {m: fitted(_fit(config, m, size)[0])[config.marks[-1]] for m in METHODS}
-    place = {"size": size, "samples": config.marks[-1]}
+    fits, end = {m: _fit(config, m, size)[0] for m in METHODS}, config.marks[-1]
+    place = {"size": size, "samples": end}
     for split in ("train", "test"):
-        found = {m: _evidence(config, model, split, config.n)[0] for m, model in last.items()}
+        found = {m: _evidence(config, fit, end, split).value for m, fit in fits.items()}
         for rival in RIVALS:
             apart = found["AEVB"] - found[rival]
             here = {**place, "rival": rival, "split": split}
             yield mean("AEVB less rival", apart, subject="AEVB", config=here)
+    x = floats(config.data, "test", config.n)
     for method in METHODS[:2]:
-        x = floats(config.data, "test", config.n)
-        apart = _evidence(config, last[method], "test", config.n)[0]
-        apart = apart - importance_weighted(last[method], x, config.k)
+        close = importance_weighted(fitted(fits[method])[end], x, config.k)
+        apart = _evidence(config, fits[method], end, "test").value - close
         here = {**place, "method": method, "k": config.k}
         yield mean("estimator less bound", apart, subject=method, config=here)
 

@@ -57,8 +57,8 @@ def _samples(config: Config, latent: int) -> "Record":
     drawn = sampled(model, config.side**2, config.seed)
     x = floats(config.data, "test", config.n)
     file = f"aevb-samples-{latent}.png"
-    place = {"latent": latent, "samples": config.marks[-1]}
-    return portrait(model, x, drawn, config.side, file, **place)
+    samples = config.marks[-1]
+    return portrait(model, x, drawn, config.side, file, latent=latent, samples=samples)
 
 
 def pictures(records: Iterable["Record"]) -> dict[str, bytes]:
