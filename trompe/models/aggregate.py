@@ -27,11 +27,10 @@ def aggregate_log_density(
     .. math:: \hat q(z_i) = \frac{1}{N} q(z_i|x_i)
         + \frac{N - 1}{N} \frac{1}{B - 1} \sum_{k \ne i} q(z_i|x_k)
 
-    Unbiased for `q` where the batch is drawn without replacement, and exact where it is the whole set; the
-    logarithm is biased, towards too large a total correlation in small batches of well-separated codes.
-    This is the stratified estimate of Chen et al. 2018, appendix C.2, averaged over its choice of the one
-    example that gets another weight; their minibatch-weighted form gives `x_i` the same weight as the
-    others, and then `N` is a constant without gradient.
+    Unbiased for `q` where the batch is drawn without replacement, and exact where it is the whole set; its
+    logarithm is neither. This is the stratified estimate of Chen et al. 2018, appendix C, averaged over
+    its choice of the one example that gets another weight; their minibatch-weighted form gives `x_i` the
+    same weight as the others, and then `N` is a constant without gradient.
 
     Args:
         posterior: `q(z|x_i)`, a diagonal Gaussian over codes `(B, d)`, for a random batch.

@@ -74,12 +74,17 @@ def differences(records: list[Record], one: str, other: str) -> Interval:
     return interval([board[one][s].value - board[other][s].value for s in sorted(shared)])
 
 
+def _nats(trained: dict[int, Record], term: str) -> str:
+    """The term's mean; nothing for a model that has no posterior."""
+    mean = _extra(trained, term).mean
+    return "" if math.isnan(mean) else f"{mean:.1f}"
+
+
 def _table(board: Board) -> str:
     rows = []
     for name, trained in board.items():
         first = next(iter(trained.values()))
         published = PUBLISHED.get(name) if first.config["data"] == "mnist" else None
-        kl = _extra(trained, "kl").mean
         rows.append(
             (
                 name,
@@ -90,7 +95,7 @@ def _table(board: Board) -> str:
                 f"{_extra(trained, 'squared error').mean:.4f}",
                 f"{100 * _extra(trained, 'read').mean:.1f}%",
                 f"{_extra(trained, 'in use').mean:.1f}",
-                "" if math.isnan(kl) else f"{kl:.1f}",
+                *(_nats(trained, term) for term in ("kl", "total correlation")),
             )
         )
     columns = (
@@ -103,6 +108,7 @@ def _table(board: Board) -> str:
         "Digit still read",
         "Coordinates in use",
         "KL (nats)",
+        "Total correlation (nats)",
     )
     return markdown_table(Table("", columns, tuple(rows)))
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from trompe.experiments.store import Store
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from trompe.evaluation.records import Record
     from trompe.zoo import Recipe
 
@@ -163,7 +165,19 @@ def _cost(config: Config, model: Any) -> dict[str, float]:
         }
         if model.config.stochastic:
             found["kl"] = float(kl_to_prior(code).mean())
+            found["total correlation"] = _total_correlation(model, x[:500])
     return found
+
+
+def _total_correlation(model: Any, x: "Tensor") -> float:
+    """That of the codes of these images, taken as the whole set; one draw each, in nats."""
+    from trompe.core import random
+    from trompe.models.aggregate import kl_parts
+
+    with random.streams(random.seeds(0, len(x))):
+        code = model.encode(x)
+        parts = kl_parts(code, random.sample(code), len(x))
+    return float(parts["total_correlation"].mean())
 
 
 def render(records: Iterable["Record"]) -> str:
