@@ -6,6 +6,7 @@ and a universal perturbation of images (Moosavi-Dezfooli et al. 2017) differ onl
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -93,7 +94,7 @@ class NormPenalty:
     squared: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rho < float("inf"):
+        if not 0 <= self.rho < math.inf:
             raise UserError(f"rho must be zero or more, got {self.rho}")
         if self.norm not in ("L1", "L2"):
             raise UserError(f"the penalty's norm must be L1 or L2, got {self.norm!r}")
@@ -170,7 +171,7 @@ class Universal:
         mode: add the perturbation, or multiply by one plus it.
         per_direction: a vector for each direction instead of one with two signs.
         steps: batches it is learned on.
-        lr: Adam's rate at the start.
+        lr: Adam's rate at the start; under a ball the step of projected descent, in shares of the radius.
         start: standard deviation of the first perturbation.
         domain: what a value at the site is: `Vectors()` for codes, `Images()` for images.
 
@@ -259,10 +260,12 @@ class Universal:
         for number, batch in enumerate(islice(_endless(batches), self.steps)):
             index = batch[2] if len(batch) > 2 else torch.arange(len(batch[0]))
             if step is None:
-                step = self.step(tail, _site(batch[0], head), head=head, seed=seed)
-                step.shift.to(batch[0].device)
-            rate = self.lr * step.schedule(number / max(1, self.steps - 1))
-            step.optimizer.param_groups[0]["lr"] = rate
+                like = _values(batch[0], head)
+                step = self.step(tail, like.shape[1:], head=head, seed=seed)
+                step.shift.to(like)
+                rate = step.optimizer.param_groups[0]["lr"]
+            factor = step.schedule(number / max(1, self.steps - 1))
+            step.optimizer.param_groups[0]["lr"] = rate * factor
             with random.streams(random.seeds(seed, index), number):
                 step(*batch)
         if step is None:
@@ -279,9 +282,10 @@ def _endless(batches: Iterable[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
             yield batch
 
 
-def _site(values: Tensor, head: Tail | None) -> tuple[int, ...]:
-    with torch.no_grad(), random.streams(random.seeds(0, len(values))):
-        return tuple((values if head is None else head(values)).shape[1:])
+def _values(batch: Tensor, head: Tail | None) -> Tensor:
+    """What stands at the site, to see its shape and dtype."""
+    with torch.no_grad(), random.streams(random.seeds(0, len(batch))):
+        return batch if head is None else head(batch)
 
 
 class ShiftStep:
@@ -309,7 +313,23 @@ class ShiftStep:
     ) -> None:
         self.how, self.tail, self.head = how, tail, head
         self.shift = how.perturbation(site, seed=seed)
-        self.optimizer = torch.optim.Adam(self.shift.parameters(), lr=how.lr)
+        self.optimizer: torch.optim.Optimizer
+        if isinstance(how.budget, Ball) and how.budget.eps < math.inf:
+            rate = how.lr * how.budget.eps
+            self.optimizer = torch.optim.SGD(self.shift.parameters(), lr=rate, momentum=0.9)
+        else:
+            self.optimizer = torch.optim.Adam(self.shift.parameters(), lr=how.lr)
+
+    def _descended(self, grad: Tensor) -> Tensor:
+        """What the optimiser is given: under a ball a direction of unit size.
+
+        Adam's own rescaling of coordinates would settle where the projection does not: in an L2 ball at equal
+        entries, whatever the gradient's.
+        """
+        if isinstance(self.optimizer, torch.optim.Adam):
+            return grad
+        kind = self.how.budget.norm
+        return Ball(1.0, "Linf" if kind == "Linf" else "L2").steepest(grad)
 
     def schedule(self, progress: float) -> float:
         """The rate falls linearly to zero."""
@@ -320,7 +340,8 @@ class ShiftStep:
         values, reference = batch[:2]
         with torch.no_grad():
             v = (values if self.head is None else self.head(values)).detach()
-        goal, price, self.shift.delta.grad = self.slope(v, reference)
+        goal, price, grad = self.slope(v, reference)
+        self.shift.delta.grad = self._descended(grad)
         self.optimizer.step()
         self.how.cap(self.shift)
         return {"shift_goal": goal.detach(), "shift_price": price.detach()}
@@ -337,7 +358,7 @@ class ShiftStep:
         return {"shift": self.shift}
 
     def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
-        """Its Adam."""
+        """Adam, or under a ball descent with momentum."""
         return {"shift": self.optimizer}
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""LatentPoison: one shift of all codes (Creswell, Bharath & Sengupta 2017)."""
