@@ -54,11 +54,8 @@ class _OfCodes(CalibratedDetector):
             )
         if not bool(codes.isfinite().all()):
             raise UserError("clean codes must be finite")
-        constant = int((codes == codes[0]).all(0).sum())
-        if constant:
-            raise UserError(
-                f"{constant} coordinates are the same in all clean codes; leave them out"
-            )
+        if bool((codes == codes[0]).all()):
+            raise UserError("all clean codes are the same; a detector needs to see how they vary")
         self.register_buffer("mean", codes.double().mean(0).to(codes))
         self.training = False
 
@@ -84,7 +81,7 @@ class Mahalanobis(_OfCodes):
         codes: clean codes `(n, D)`, drawn as the decoder receives them.
 
     Raises:
-        UserError: codes of another shape, not finite, or with a constant coordinate.
+        UserError: codes of another shape, not finite, or all the same.
 
     >>> detector = Mahalanobis(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
     >>> detector(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
@@ -110,13 +107,14 @@ class Tail(_OfCodes):
 
     Creswell et al. 2017 test each coordinate by itself at level .005, |z| > 2.807. Of D coordinates
     a clean code then fails some test with probability `1 - .995^D`, 63% at D = 200; `at_level` sets
-    the level of the family of tests instead, by Sidak's correction.
+    the level of the family of tests instead, by Sidak's correction. A coordinate in which clean codes do not
+    differ is given a thousandth of the mean spread, so that any change of it is far out.
 
     Args:
         codes: clean codes `(n, D)`, drawn as the decoder receives them.
 
     Raises:
-        UserError: codes of another shape, not finite, or with a constant coordinate.
+        UserError: codes of another shape, not finite, or all the same.
 
     >>> detector = Tail(torch.tensor([[2.0, 1.0], [0.0, -1.0]]))
     >>> detector(torch.tensor([[1.0, 0.0], [1.5, -3.0]])).tolist()
@@ -127,7 +125,8 @@ class Tail(_OfCodes):
 
     def __init__(self, codes: Tensor) -> None:
         super().__init__(codes)
-        self.register_buffer("scale", codes.double().std(0, correction=0).to(codes))
+        spread = codes.double().std(0, correction=0)
+        self.register_buffer("scale", spread.clamp_min(1e-3 * float(spread.mean())).to(codes))
 
     def forward(self, codes: Tensor) -> Tensor:
         """Scores `(B,)` of codes `(B, D)`, or of k codes together, `(B, k, D)`."""
