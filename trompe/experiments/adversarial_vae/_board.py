@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from trompe.evaluation.records import Record
 from trompe.experiments.adversarial_vae.leaderboard import GRID, PUBLISHED
-from trompe.reports import Table, markdown_table
+from trompe.reports import Cell, Table, markdown_table
 
 __all__ = ["Interval", "differences", "interval", "rendered"]
 
@@ -80,24 +80,24 @@ def _nats(trained: dict[int, Record], term: str) -> str:
     return "" if math.isnan(mean) else f"{mean:.1f}"
 
 
+def _row(name: str, trained: dict[int, Record]) -> tuple[Cell, ...]:
+    first = next(iter(trained.values()))
+    published = PUBLISHED.get(name) if first.config["data"] == "mnist" else None
+    return (
+        name,
+        len(trained),
+        min(record.n for record in trained.values()),
+        str(_area(trained)),
+        "" if published is None else f"{published[0]:.3f} ± {published[1]:.3f}",
+        f"{_extra(trained, 'squared error').mean:.4f}",
+        f"{100 * _extra(trained, 'read').mean:.1f}%",
+        f"{_extra(trained, 'in use').mean:.1f}",
+        _nats(trained, "kl"),
+        _nats(trained, "total correlation"),
+    )
+
+
 def _table(board: Board) -> str:
-    rows = []
-    for name, trained in board.items():
-        first = next(iter(trained.values()))
-        published = PUBLISHED.get(name) if first.config["data"] == "mnist" else None
-        rows.append(
-            (
-                name,
-                len(trained),
-                min(record.n for record in trained.values()),
-                str(_area(trained)),
-                "" if published is None else f"{published[0]:.3f} ± {published[1]:.3f}",
-                f"{_extra(trained, 'squared error').mean:.4f}",
-                f"{100 * _extra(trained, 'read').mean:.1f}%",
-                f"{_extra(trained, 'in use').mean:.1f}",
-                *(_nats(trained, term) for term in ("kl", "total correlation")),
-            )
-        )
     columns = (
         "Model",
         "Trainings",
@@ -110,7 +110,7 @@ def _table(board: Board) -> str:
         "KL (nats)",
         "Total correlation (nats)",
     )
-    return markdown_table(Table("", columns, tuple(rows)))
+    return markdown_table(Table("", columns, tuple(_row(*item) for item in board.items())))
 
 
 def _curves(board: Board) -> str:
