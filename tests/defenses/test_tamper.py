@@ -181,7 +181,7 @@ def test_a_broken_tail_does_not_hold_its_level(
     [
         (lambda: Mahalanobis(torch.zeros(4)), "at least two clean ones"),
         (lambda: Tail(torch.zeros(1, 4)), "at least two clean ones"),
-        (lambda: Tail(torch.zeros(5, 2)), "all the same"),
+        (lambda: Tail(torch.zeros(5, 2)), "are the same"),
         (lambda: Tail(torch.tensor([[0.0], [math.nan]])), "finite"),
         (lambda: Tail(codes(9)).at_level(1.0), "between 0 and 1"),
         (lambda: Mahalanobis(codes(9))(torch.zeros(2, 4)), r"expected codes of shape \(B, 3\)"),

@@ -190,7 +190,7 @@ class OutputUncertainty(CalibratedDetector):
     def forward(self, codes: Tensor) -> Tensor:
         """Scores `(B,)` of codes `(B, *)`."""
         shares = self.classifier(self.decoder(codes)).softmax(1)
-        unsure = (
-            1 - shares.amax(1) if self.kind == "confidence" else torch.special.entr(shares).sum(1)
-        )
-        return unsure
+        if self.kind == "confidence":
+            return 1 - shares.amax(1)
+        entropy: Tensor = torch.special.entr(shares).sum(1)
+        return entropy
