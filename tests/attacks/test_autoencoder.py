@@ -529,3 +529,37 @@ def test_reaches_the_latent_distance_of_art(
 
     assert (ours - x).abs().max() <= 0.1 + 1e-6
     torch.testing.assert_close(distance(ours), distance(theirs), atol=5e-4, rtol=0)
+
+
+def test_a_deceived_classifier_of_codes_is_driven_on_to_the_confidence_asked() -> None:
+    generator = torch.Generator().manual_seed(2)
+    model, head = Curved().eval(), nn.Linear(4, 3).eval()
+    head.weight.data = torch.randn(3, 4, generator=generator)
+    x, y = torch.rand(8, 1, 8, 8, generator=generator), torch.arange(8) % 3
+    won = []
+    for confidence in (0.0, 0.5, float("inf")):
+        attack = LatentClassifierAttack(Ball(0.5), confidence=confidence, steps=30)
+        found = attack.using(classifier=head)(model, x, y)
+        won.append(losses.margin(head(model.encode(found).mean), y).detach())
+    assert bool((won[2] >= won[1] - 1e-5).all())
+    assert bool((won[1] >= won[0] - 1e-5).all())
+    assert float(won[2].mean()) > float(won[0].mean())
+    with pytest.raises(UserError, match="confidence must be zero or more"):
+        LatentClassifierAttack(Ball(0.1), confidence=-1.0)
+
+
+@pytest.mark.parametrize("eps", [0.1, 0.3])
+def test_the_fast_gradient_sign_is_a_setting(images: tuple[Tensor, Tensor], eps: float) -> None:
+    """One steepest step of the radius's length in an Linf ball is `x - eps sign(grad)`, cut to the box."""
+    x, y = images
+    model = Curved().eval()
+    v = x.clone().requires_grad_()
+    goal = model.encode(y).mean.detach()
+    loss = losses.squared_distance(model.encode(v).mean, goal)
+    (grad,) = torch.autograd.grad(loss.sum(), v)
+    by_hand = (x - eps * grad.sign()).clamp(0, 1)
+    with torch.no_grad():
+        after = losses.squared_distance(model.encode(by_hand).mean, goal)
+    wanted = torch.where((after < loss)[:, None, None, None], by_hand, x)
+    attack = LatentAttack(Ball(eps), solver="steepest", steps=1, step_size=eps)
+    torch.testing.assert_close(attack(model, x, y), wanted)

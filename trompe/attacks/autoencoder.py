@@ -160,7 +160,11 @@ class LatentClassifierAttack(AutoencoderAttack):
 
     Kos et al. 2018, section 4.1: `h` is trained on codes of the frozen model and handed in by
     `using(classifier=h)`; `y` are labels, those to be reached or, untargeted, those to be left. The decoder
-    never runs. In a ball, examples are ranked by margin and leave once `h` is deceived.
+    never runs. In a ball, examples are ranked by margin and leave once `h` is deceived by `confidence`.
+
+    Args:
+        confidence: the margin, in logits, at which an example may leave; infinite, none does. What barely
+            crosses the border of `h` need not look like the label to anybody else.
 
     >>> from trompe.core.geometry import Ball
     >>> class Halves(nn.Module):
@@ -171,6 +175,13 @@ class LatentClassifierAttack(AutoencoderAttack):
     >>> bool((attack(Halves().eval(), x, torch.tensor([1])).flatten().argmax() == 1).all())
     True
     """
+
+    confidence: float = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.confidence >= 0:
+            raise UserError(f"confidence must be zero or more, got {self.confidence}")
 
     def check(self, model: nn.Module, x: Tensor, y: Tensor | None, seeds: Tensor) -> Tensor:
         """Labels are whole numbers below the number of the classifier's classes."""
@@ -208,4 +219,4 @@ class LatentClassifierAttack(AutoencoderAttack):
         if data["c"] is not None:
             return Evaluation(loss, loss.detach(), torch.zeros_like(loss, dtype=torch.bool))
         score = margin_of(logits.detach(), y, self.targeted)
-        return Evaluation(loss, score, score < 0)
+        return Evaluation(loss, score, score < -self.confidence)

@@ -1,0 +1,3 @@
+"""Adversarial examples for generative models (Kos, Fischer & Song 2017)."""
+
+__all__: list[str] = []
