@@ -89,7 +89,8 @@ def _claim(records: list[Record]) -> str:
         f"aiming the output at the target image brings it nearer to the target than the attack on codes in "
         f"{nearer}, has it read as the target's class at least as often in {read} (in {clearly} of them "
         f"with intervals apart), and leaves it more than a tenth greyer in {greyer}. The paper's "
-        "models and weights of the penalty were others, and nothing is claimed of convolutional decoders or faces."
+        "models and weights of the penalty were others, and nothing is claimed of convolutional decoders or "
+        "of faces."
     )
 
 
