@@ -1,4 +1,4 @@
-"""The page of `adversarial_vae/auddc`: our curves beside the published ones, and what explains the rest."""
+"""The pages of AUDDC: our curves beside the published ones, and what explains the rest."""
 
 import math
 
@@ -8,8 +8,9 @@ from trompe.experiments.adversarial_vae._crossed import crossed, verdict
 from trompe.experiments.adversarial_vae.auddc import GRID, PUBLISHED, SAMPLED
 from trompe.reports import Table, markdown_table
 
-__all__ = ["area", "difference", "rendered"]
+__all__ = ["area", "compared", "difference", "published_rows", "rendered"]
 
+Published = dict[str, tuple[float, float, str, tuple[float, ...]]]
 Records = dict[str, dict[int, Record]]
 TABLED = ("VAE", "AE", "convolutional VAE", "convolutional AE")
 PUBLISHED_KL = "VAE, published KL"
@@ -67,31 +68,29 @@ def _row(name: str, trained: dict[int, Record]) -> tuple[str, ...]:
     return (name, f"{len(trained)} x {pairs}", str(area(trained)), f"{spread:.3f}", *curve)
 
 
-def _published_row(name: str) -> tuple[str, ...]:
-    mean, spread, _, curve = PUBLISHED[name]
-    return (
-        f"{name}, published",
-        "1 x 25",
-        f"{mean:.3f}",
-        f"{spread:.3f}",
-        *map("{:.3f}".format, curve),
-    )
+def _published_row(name: str, published: Published = PUBLISHED) -> tuple[str, ...]:
+    mean, spread, _, curve = published[name]
+    points = ["–" if math.isnan(y) else f"{y:.3f}" for y in curve]
+    return (f"{name}, published", "1 x 25", f"{mean:.3f}", f"{spread:.3f}", *points)
 
 
-def _table(found: Records) -> str:
+def _tabled(rows: list[tuple[str, ...]]) -> str:
+    columns = ("Model", "Trainings x pairs", "AUDDC", "Deviation over pairs")
+    return markdown_table(Table("", (*columns, *(f"{d:g}" for d in GRID)), tuple(rows)))
+
+
+def published_rows(published: Published) -> str:
+    """The table of what was published alone."""
+    return _tabled([_published_row(name, published) for name in published])
+
+
+def _table(found: Records, published: Published) -> str:
     rows = []
     for name in (name for name in TABLED if name in found):
         rows.append(_row(name, found[name]))
-        if name in PUBLISHED:
-            rows.append(_published_row(name))
-    columns = (
-        "Model",
-        "Trainings x pairs",
-        "AUDDC",
-        "Deviation over pairs",
-        *(f"{d:g}" for d in GRID),
-    )
-    return markdown_table(Table("", columns, tuple(rows)))
+        if name in published:
+            rows.append(_published_row(name, published))
+    return _tabled(rows)
 
 
 def _order(found: Records) -> str:
@@ -112,18 +111,17 @@ def _order(found: Records) -> str:
     return "\n".join(f"- {line}" for line in said)
 
 
-def _beside_published(found: Records) -> str:
+def _beside_published(found: Records, published: Published) -> str:
     """Whether our areas lie within the published spread."""
     said = []
-    for name, (mean, spread, _, curve) in PUBLISHED.items():
+    for name, (mean, spread, _, curve) in published.items():
         if name not in found:
             continue
         ours, error = area(found[name]), 1.96 * spread / 25**0.5
         apart = ours.mean - mean
         within = ours.low <= mean + error and ours.high >= mean - error
-        farthest = max(
-            abs(_point(found[name], d).mean - y) for d, y in zip(GRID, curve, strict=True)
-        )
+        points = zip(GRID, curve, strict=True)
+        farthest = max(abs(_point(found[name], d).mean - y) for d, y in points if not math.isnan(y))
         said.append(
             f"- {name}: ours less published {apart:+.3f}; the intervals "
             f"{'overlap' if within else 'do not overlap'} (published ± {error:.3f} over its 25 pairs). "
@@ -204,20 +202,25 @@ def _replication(found: Records) -> str:
     return "\n\n".join([markdown_table(Table("", columns, tuple(rows))), said])
 
 
-def rendered(records: list[Record]) -> str:
-    """The item's part of the page."""
+def compared(records: list[Record], published: Published) -> str:
+    """How it was measured, the table, the order of VAE and AE, and the distance to what was published."""
     found, some = _by_name(records), records[0].config
     low, high = some["octaves"]
+    source = next(iter(published.values()))[2]
     setting = (
         f"{high - low + 1} weights of the penalty from 2^{low} to 2^{high}, all pairs at all weights in one "
         f"batch, {some['steps']} gradients on each. Intervals are 95%, for other trainings and other pairs "
         "at once; differences are taken pair by pair. The columns after the deviation are the mean target "
-        f"distance at that distortion. Published: {_SOURCE}."
+        f"distance at that distortion. Published: {source}."
     )
-    parts = [setting, _table(found), _order(found), _beside_published(found)]
-    parts += ["### What a difference is due to", _changes(found), _floor(found)]
-    parts += ["### The published procedure", _replication(found)]
+    parts = [setting, _table(found, published), _order(found), _beside_published(found, published)]
     return "\n\n".join(filter(None, parts))
 
 
-_SOURCE = PUBLISHED["VAE"][2]
+def rendered(records: list[Record]) -> str:
+    """The part of the page on the MNIST models."""
+    found = _by_name(records)
+    parts = [compared(records, PUBLISHED)]
+    parts += ["### What a difference is due to", _changes(found), _floor(found)]
+    parts += ["### The published procedure", _replication(found)]
+    return "\n\n".join(filter(None, parts))

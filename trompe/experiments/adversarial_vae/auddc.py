@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from trompe.evaluation.records import Record
     from trompe.zoo import Recipe
 
-__all__ = ["GRID", "PUBLISHED", "SAMPLED", "SCALES", "Case", "Config", "cases", "render", "run"]
+__all__ = [
+    "GRID",
+    "PUBLISHED",
+    "SAMPLED",
+    "SCALES",
+    "Case",
+    "Config",
+    "cases",
+    "measured",
+    "render",
+    "run",
+]
 
 GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 """Distortions at which the mean curve is recorded."""
@@ -124,10 +135,10 @@ def run(config: Config, store: Store) -> Iterator["Record"]:
     todo = cases(config)
     store.total = len(todo)
     for case in todo:
-        yield from store.cell(case.cell, lambda case=case: _measured(config, case))  # type: ignore[misc]
+        yield from store.cell(case.cell, lambda case=case: measured(config, case))  # type: ignore[misc]
 
 
-def _measured(config: Config, case: Case) -> Iterable["Record"]:
+def measured(config: Config, case: Case) -> Iterable["Record"]:
     """The attack at all weights, and the areas under the curves of what it returned."""
     from trompe import zoo
     from trompe.attacks.autoencoder import LatentAttack, Penalty
