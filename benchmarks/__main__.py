@@ -24,6 +24,7 @@ NAMES = (
         for attack in ("pgd", "fgsm", "cw", "deepfool", "ead", "ddn")
     ),
     "latent",
+    "sweep",
     "training",
     "memory",
     "startup",
@@ -32,10 +33,11 @@ NAMES = (
 
 def benchmark(name: str) -> Callable[[int], list[Record]]:
     """The function that measures it, given a number of rounds."""
-    from benchmarks import attacks, latent, memory, startup, training
+    from benchmarks import attacks, latent, memory, startup, sweep, training
 
     others: dict[str, Callable[[int], list[Record]]] = {
         "latent": lambda rounds: latent.run(rounds=max(1, rounds - 2)),
+        "sweep": lambda rounds: sweep.run(max(1, rounds - 2)),
         "training": training.run,
         "memory": memory.run,
         "startup": startup.run,
