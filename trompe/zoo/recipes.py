@@ -124,15 +124,15 @@ def _vaegans() -> Iterator[Recipe]:
     digits = VAEGANConfig((1, 28, 28), latent=32, channels=(32, 64), critic=(32, 64), gamma=0.1)
     yield Recipe("mnist-vaegan", digits, "mnist", epochs=5, lr=2e-3, precision="bf16-mixed")
     faces = VAEGANConfig(
-        (3, 64, 64), latent=128, channels=(24, 48, 96, 192), critic=(24, 48, 96), gamma=0.1
+        (3, 64, 64), latent=128, channels=(16, 32, 64, 128), critic=(16, 32, 64), gamma=0.1
     )
     yield Recipe(
         "celeba-vaegan",
         faces,
         "celeba-smiling",
-        epochs=15,
+        epochs=10,
         batch=64,
-        lr=1.5e-3,
+        lr=2e-3,
         precision="bf16-mixed",
     )
 

@@ -23,7 +23,7 @@ SCALES = {
     ),
     "cpu": Config(
         _VICTIMS, "latentpoison-judge", "celeba-smiling", 128, (2.0, 5.0), (0.1, 1.0, 10.0),
-        (0.01, 0.02, 0.03, 0.045, 0.06), 30, codes=5000,
+        (0.01, 0.02, 0.03, 0.045, 0.06), 40, codes=5000,
     ),
     "paper": Config(
         _VICTIMS, "latentpoison-judge", "celeba-smiling", 1000, (2.0, 5.0), steps=1000, codes=9000
