@@ -64,7 +64,7 @@ class Config:
     conv_pairs: int = 25
     octaves: tuple[int, int] = (-20, 20)
     steps: int = 60
-    epochs: int = 30
+    epochs: int = 40
     published_pairs: int = 25
     published_steps: int = 150
 
