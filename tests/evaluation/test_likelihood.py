@@ -82,6 +82,8 @@ def bounds_are_in_order(model: Linear) -> None:
     bounds = [importance_weighted(model, x, k).mean() for k in (1, 8, 64, 4000)]
     assert elbo(model, x, 500).mean() < bounds[1] < bounds[2] < exact
     assert float(bounds[3]) == pytest.approx(float(exact), abs=0.01)
+    wide = importance_weighted(model, x, 4000, widen=1.5)
+    assert float(wide.mean()) == pytest.approx(float(exact), abs=0.02)
 
 
 def chains_find_the_evidence(model: Linear) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import MultivariateNormal, kl_divergence
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from trompe.core import mcmc, random
 from trompe.core.errors import UserError
@@ -63,7 +63,7 @@ def elbo(
 
 
 def importance_weighted(
-    model: Any, x: Tensor, k: int = 64, *, seeds: Tensor | None = None
+    model: Any, x: Tensor, k: int = 64, *, seeds: Tensor | None = None, widen: float = 1.0
 ) -> Tensor:
     r"""The importance-weighted bound of each example, `(B,)`.
 
@@ -78,9 +78,11 @@ def importance_weighted(
         x: `(B, *)`, as the likelihood takes it.
         k: draws for each example.
         seeds: `(B,)` streams; by default those of seed 0 and the rows' numbers.
+        widen: draw from q with its deviations times this. The bound holds of any proposal; encoders tend to
+            be too narrow, and 2 or 3 in few coordinates then gives a tighter one.
 
     Raises:
-        UserError: a model without such a density; fewer than one draw.
+        UserError: a model without such a density; fewer than one draw; a width that is not positive.
 
     >>> from trompe.models import VAE
     >>> model, x = VAE((1, 4, 4), 2, hidden=(8,)), torch.ones(3, 1, 4, 4)
@@ -89,28 +91,32 @@ def importance_weighted(
     """
     total = x.new_full((len(x),), -math.inf)
     with torch.no_grad():
-        for _, weights in _draws(model, x, k, seeds):
+        for _, weights in _draws(model, x, k, seeds, widen):
             total = torch.logaddexp(total, weights.logsumexp(0))
     return total - math.log(k)
 
 
 def _draws(
-    model: Any, x: Tensor, count: int, seeds: Tensor | None
+    model: Any, x: Tensor, count: int, seeds: Tensor | None, widen: float = 1.0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """In pieces `(c, B)`: `-log p(x|z)` and `log p(x, z) - log q(z|x)` of draws z from q(z|x)."""
+    """In pieces `(c, B)`: `-log p(x|z)` and `log p(x, z) - log q(z)` of draws z from q(z|x), widened."""
     _check(model, x)
-    if count < 1:
-        raise UserError(f"expected at least 1 draw for each example, got {count}")
+    if count < 1 or not widen > 0:
+        raise UserError(
+            f"expected at least 1 draw for each example, and a positive width, got {count} and {widen}"
+        )
     named = random.seeds(0, len(x)).to(x.device) if seeds is None else seeds
     posterior, prior = model.encode(x), model.prior
+    proposal = Independent(
+        Normal(posterior.mean, widen * posterior.stddev), posterior.mean.ndim - 1
+    )
     piece = max(1, _VALUES // max(1, x.numel()))
     for first in range(0, count, piece):
         numbers = torch.arange(first, min(first + piece, count), device=x.device)
-        noise = _noise(named, numbers, posterior.mean)
-        z = posterior.mean + posterior.stddev * noise
+        z = proposal.mean + proposal.stddev * _noise(named, numbers, proposal.mean)
         nll = _nll(model, z, x)
         flat = z.flatten(0, 1)
-        weights = prior.log_prob(flat).view(len(z), -1) - nll - posterior.log_prob(z)
+        weights = prior.log_prob(flat).view(len(z), -1) - nll - proposal.log_prob(z)
         yield nll, weights
 
 
