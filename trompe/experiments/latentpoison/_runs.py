@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from trompe.experiments.latentpoison._page import KINDS
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -20,10 +22,9 @@ if TYPE_CHECKING:
     from trompe.evaluation.records import Record
     from trompe.zoo import Recipe
 
-__all__ = ["DIGITS", "FACES", "KINDS", "SMOKE", "Case", "Lab", "Subject", "cases", "effective_beta"]
+__all__ = ["DIGITS", "FACES", "HARD", "SMOKE", "Case", "Lab", "Subject", "cases", "effective_beta"]
 
 Reduction = Literal["elbo", "paper"]
-KINDS = ("Independent", "Poisoning", "Poisoning+Class")
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,10 @@ SMOKE = Subject(
     (1, 8, 8),
     latent=8,
     channels=(16,),
-    epochs=60,
+    epochs=30,
     batch=32,
     lr=1e-2,
-    warm=10,
+    warm=5,
     attacker=(8, 8, 8, 8),
     judge=(16,),
     reads=25,
@@ -86,6 +87,7 @@ SMOKE = Subject(
     rate=0.05,
 )
 DIGITS = Subject("mnist[3,8]", ("3", "8"))
+HARD = Subject("mnist[4,9]", ("4", "9"))
 FACES = Subject(
     "celeba-smiling",
     ("no smile", "smile"),
@@ -95,14 +97,15 @@ FACES = Subject(
     kernel=5,
     reduction="paper",
     alpha=0.1,
-    epochs=20,
+    epochs=10,
     batch=64,
     lr=1e-3,
     precision="bf16-mixed",
-    warm=2,
+    warm=1,
     judge=(8, 16, 32, 64),
-    reads=8,
-    steps=400,
+    reads=4,
+    steps=250,
+    rate=0.05,
 )
 
 
@@ -126,7 +129,7 @@ class Case:
     """One shift: how it is learned, and under which price.
 
     Args:
-        kind: one of `KINDS`.
+        kind: `"Independent"`, `"Poisoning"` or `"Poisoning+Class"`.
         norm, rho: of the price.
         mode, per_direction: see `trompe.attacks.universal.Universal`.
     """
@@ -146,7 +149,7 @@ class Case:
 
 
 def cases(rho: float) -> list[Case]:
-    """The paper's six."""
+    """The paper's six, in the order of its tables."""
     return [Case(kind, norm, rho) for norm in ("L2", "L1") for kind in KINDS]
 
 
