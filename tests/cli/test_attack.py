@@ -107,10 +107,13 @@ def _another(attack: Attack, field: str) -> list[str]:
     choices = {
         "norm": "L2", "solver": "adam", "divergence": "wasserstein2", "rule": "L1", "version": "plus",
         "match": "reconstruction", "loss": "margin", "candidates": "3", "name": "L2PGD",
+        "likelihood": "pixels",
     }  # fmt: skip
     ball = getattr(attack, "ball", None)
     in_ball = field == "norm" and not hasattr(attack, "norm")
     now = getattr(ball, "norm", "Linf") if in_ball else getattr(attack, field)
+    if field == "match" and now == choices[field]:
+        return ["image"]
     if field in choices:
         return [choices[field] if choices[field] != now else "Linf"]
     if isinstance(now, bool):
