@@ -155,6 +155,28 @@ def test_unknown_names_are_answered_with_known_ones(tmp_path: Path) -> None:
         reproduce("baselines", "huge", results_root=tmp_path)
 
 
+def test_an_item_without_its_data_does_not_hold_up_the_others(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(config: Config, store: Store) -> Iterator[Record]:
+        raise UserError("svhn is not at hand")
+
+    lacking = SimpleNamespace(
+        SCALES=toy.SCALES, run=absent, unmeasured=lambda: "Not measured here: no data."
+    )
+    first = SimpleNamespace(
+        paper="toys", item="a", title="Another", name="toys/a", load=lambda: lacking
+    )
+    (entry,) = runner_module.chosen(None)
+    monkeypatch.setattr(runner_module, "chosen", lambda target: [first, entry])
+    monkeypatch.setattr(runner_module, "catalogue", lambda: (first, entry))
+    with pytest.raises(UserError, match="svhn is not at hand"):
+        rerun(tmp_path)
+    page = (tmp_path / "docs" / "results" / "toys.md").read_text()
+    assert "## Another\n\nNot measured here: no data.\n\n## A toy" in page
+    assert toy.measured == list(CELLS)
+
+
 def test_a_scale_an_item_lacks_is_named(toy: Toy, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="it has smoke, cpu"):
         rerun(tmp_path, "paper")

@@ -36,15 +36,26 @@ def reproduce(
         The files written.
 
     Raises:
-        UserError: no such target or scale, data that is not at hand, a folder that cannot be written.
+        UserError: no such target or scale, data that is not at hand, a folder that cannot be written. Of
+            several items the others are measured first, and their pages written.
     """
     if scale not in SCALES:
         raise UserError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
     results = Path(results_root)
     pages = results.parent / "docs" / "results" if pages_root is None else Path(pages_root)
     entries = chosen(target)
-    written = [_measured(entry, scale, resume, progress, results) for entry in entries]
-    return written + write_pages({entry.paper for entry in entries}, results, pages)
+    written: list[Path] = []
+    failed: list[UserError] = []
+    for entry in entries:
+        try:
+            written.append(_measured(entry, scale, resume, progress, results))
+        except UserError as error:
+            failed.append(error)
+    if len(failed) < len(entries):
+        written += write_pages({entry.paper for entry in entries}, results, pages)
+    if failed:
+        raise failed[0]
+    return written
 
 
 def _measured(
@@ -66,7 +77,8 @@ def _measured(
 def write_pages(papers: set[str], results: Path, pages: Path) -> list[Path]:
     """The page of each paper, from the records of the largest scale there is of each item.
 
-    An item's `pictures(records) -> {file name: content}`, if it has any, go to `pictures/` beside the page.
+    An item's `pictures(records) -> {file name: content}`, if it has any, go to `pictures/` beside the page;
+    its `unmeasured() -> markdown`, if it has one, stands there while nothing is recorded.
     """
     from trompe.evaluation.records import replace_file
 
@@ -82,19 +94,20 @@ def write_pages(papers: set[str], results: Path, pages: Path) -> list[Path]:
 
 
 def _part(entry: Entry, results: Path, pages: Path) -> str:
-    """The item's part of the page, its pictures written beside; empty where nothing is recorded."""
+    """The item's part of the page, its pictures written beside; empty where there is nothing to say."""
     from trompe.evaluation.records import read_records, replace_file
 
+    module = entry.load()
     for scale in reversed(SCALES):
         path = results / entry.paper / f"{entry.item}.{scale}.json"
         if path.exists():
             records = read_records(path)
             command = f"trompe reproduce {entry.name} --scale {scale}"
-            module = entry.load()
             shown: str = module.render(records)
             draw = getattr(module, "pictures", None)
             for name, picture in (draw(records) if draw else {}).items():
                 replace_file(pages / "pictures" / name, picture)
             note = f"Scale `{scale}`, {len(records)} records; made by `{command}`."
             return "\n\n".join([f"## {entry.title}", note, shown.strip()])
-    return ""
+    explain = getattr(module, "unmeasured", None)
+    return f"## {entry.title}\n\n{explain()}" if explain else ""
