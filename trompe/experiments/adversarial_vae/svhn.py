@@ -5,8 +5,8 @@ with 32, 64 and 128 channels and ELU, a layer of 512, 100 latent coordinates, a 
 
 We depart from the paper in four things. Its pixels are standardised; ours stay in [0, 1] under a fixed
 standard deviation of 50.82 / 255, which is that of a unit Gaussian on standardised pixels, up to a constant
-of the loss. Its VAE also predicts a variance for each pixel. The decoder's transposed kernels are 4x4, not 5x5.
-We train by the zoo's one-cycle Adam, where the paper keeps a rate of 2e-4 for 25 epochs.
+of the loss. Its VAE also predicts a variance for each pixel. Its decoder's transposed kernels are 5x5, ours
+4x4. We train by the zoo's one-cycle Adam, where the paper keeps a rate of 2e-4 for 25 epochs.
 """
 
 from collections.abc import Iterable, Iterator
