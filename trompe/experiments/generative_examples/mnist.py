@@ -25,7 +25,7 @@ SCALES = {
         ("digits-vae",), "digits-mlp", "digits", 24, (1.0, 2.0), (0.0, 0.1), (0.1, 0.3), 15,
         (1, 2), (32,), 600, 20,
     ),
-    "cpu": Config(_VICTIMS, "mnist-conv4", "mnist", 128, (3.0, 5.0)),
+    "cpu": Config(_VICTIMS, "mnist-conv4", "mnist", 200, (3.0, 5.0)),
     "paper": Config(_VICTIMS, "mnist-conv4", "mnist", 1000, (3.0, 5.0), steps=1000, codes=60000),
 }  # fmt: skip
 
