@@ -107,6 +107,19 @@ def kl() -> nn.Module:
     return AutoencoderKL(in_channels=1, out_channels=1, latent_channels=2, **blocks).eval()
 
 
+def colour_kl() -> nn.Module:
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 8),
+        norm_num_groups=2,
+        layers_per_block=1,
+    ).eval()
+
+
 def by_class() -> Dataset:
     data = load("digits", "test")
     assert data.y is not None
