@@ -203,23 +203,29 @@ def marginal_likelihood(
     if chains < 2 or samples < 4 * chains:
         raise UserError("the estimate needs 2 chains or more, and at least 4 samples of each")
     named = random.seeds(0, len(x)).to(x.device) if seeds is None else seeds
+    with torch.no_grad(), random.streams(named):
+        found, joint = _posterior(model, x, chains, -(-samples // chains), warmup, thin)
+        shape = (2, -1, chains, len(x))
+        drawn = found.samples.view(*shape, found.samples[0, 0].numel())
+        value, error = _reciprocal(drawn[0].flatten(0, 1), drawn[1], joint.view(shape)[1])
+    return Evidence(value, error, found.acceptance.view(chains, -1).mean(0))
+
+
+def _posterior(
+    model: Any, x: Tensor, chains: int, count: int, warmup: int, thin: int
+) -> tuple[mcmc.Chains, Tensor]:
+    """Twice `count` draws from `p(z|x)` by each of `chains * B` chains, and log p(x, z) of each."""
     many = x.expand(chains, *x.shape).flatten(0, 1)
 
     def density(z: Tensor) -> Tensor:
         return model.prior.log_prob(z) - model.nll(z, many)  # type: ignore[no-any-return]
 
-    with torch.no_grad(), random.streams(named):
-        posterior, rows = model.encode(x), (chains, len(x))
-        noise = random.normal((chains * len(x), *posterior.mean.shape[1:]), posterior.mean)
-        z = posterior.mean + posterior.stddev * noise.view(*rows, -1)
-        count = -(-samples // chains)
-        found = mcmc.hmc(
-            density, z.flatten(0, 1), samples=2 * count, warmup=warmup, thin=thin, step_size=0.2
-        )
-        drawn = found.samples.view(2, count, *rows, -1)
-        joint = torch.stack([density(z) for z in found.samples[count:]]).view(count, *rows)
-        value, error = _reciprocal(drawn[0].flatten(0, 1), drawn[1], joint)
-    return Evidence(value, error, found.acceptance.view(rows).mean(0))
+    posterior = model.encode(many)
+    z = posterior.mean + posterior.stddev * random.normal(
+        tuple(posterior.mean.shape), posterior.mean
+    )
+    found = mcmc.hmc(density, z, samples=2 * count, warmup=warmup, thin=thin, step_size=0.2)
+    return found, torch.stack([density(z) for z in found.samples])
 
 
 def _reciprocal(fitted: Tensor, drawn: Tensor, joint: Tensor) -> tuple[Tensor, Tensor]:
