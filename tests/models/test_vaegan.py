@@ -9,7 +9,7 @@ from trompe.core.errors import UserError
 from trompe.core.losses import kl, squared_distance
 from trompe.core.protocols import Autoencoder, Step
 from trompe.core.random import seeds, streams
-from trompe.models import VAEGAN, AutoencoderConfig, VAEGANConfig
+from trompe.models import VAEGAN, VAEGANConfig
 from trompe.training import VAEGANStep, constant
 
 
@@ -127,9 +127,3 @@ def test_slips_are_told() -> None:
         VAEGANConfig(stochastic=False)
     with pytest.raises(UserError, match="Linear has no discriminator"):
         VAEGANStep(nn.Linear(2, 2))
-
-
-def test_the_grid_of_a_vaegan_is_its_autoencoder() -> None:
-    assert VAEGANConfig(latent=7, critic=(3,)).grid() == AutoencoderConfig(
-        latent=7, architecture="conv"
-    )

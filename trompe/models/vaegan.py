@@ -1,7 +1,7 @@
 """The VAE-GAN: an autoencoder whose reconstructions are compared by what a discriminator sees in them."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from trompe.models.config import Architecture, AutoencoderConfig
 
 __all__ = ["VAEGAN", "Critic", "VAEGANConfig"]
 
+_ABSENT = ("input_noise", "contractive", "contractive_deviation", "total_correlation")
+
 
 @dataclass(frozen=True)
 class VAEGANConfig(AutoencoderConfig):
@@ -25,8 +27,7 @@ class VAEGANConfig(AutoencoderConfig):
             last convolution.
         gamma: weight of the learned similarity, beside the adversarial loss, in the decoder's objective.
 
-    `likelihood`, `variance` and the settings of noise and contraction play no part: the likelihood is that
-    of the features.
+    `likelihood` and `variance` play no part: the likelihood is that of the features.
 
     Raises:
         UserError: a setting that is out of range, or one that a VAE-GAN does not have.
@@ -54,14 +55,10 @@ class VAEGANConfig(AutoencoderConfig):
             )
         if not 0 < self.gamma < math.inf:
             raise UserError(f"gamma must be positive, got {self.gamma}")
-        plain = replace(self.grid(), scale=0.0)
-        if not self.stochastic or plain.input_noise or plain.contractive:
-            raise UserError("a VAE-GAN is stochastic, and has no input noise and no contraction")
-
-    def grid(self) -> AutoencoderConfig:
-        """The settings of the autoencoder alone."""
-        names = AutoencoderConfig.__dataclass_fields__
-        return AutoencoderConfig(**{name: getattr(self, name) for name in names})
+        if not self.stochastic or any(getattr(self, name) for name in _ABSENT):
+            raise UserError(
+                f"a VAE-GAN is stochastic, and its objective has no {', '.join(_ABSENT)}"
+            )
 
 
 class Critic(nn.Module):
@@ -75,32 +72,31 @@ class Critic(nn.Module):
         super().__init__()
         self.feature = feature
         pairs = zip((shape[0], *channels), channels, strict=False)
-        self.layers = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(wide, narrow, 3, 2, 1), nn.GroupNorm(1, narrow), nn.LeakyReLU(0.2)
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(wide, narrow, 3, 2, 1), nn.GroupNorm(1, narrow), nn.LeakyReLU(0.2)
+                )
+                for wide, narrow in pairs
             )
-            for wide, narrow in pairs
         )
         height, width = blocks.halvings(shape, len(channels))[-1]
         self.head = nn.Linear(channels[-1] * height * width, 1)
 
     def features(self, x: Tensor) -> Tensor:
         """The activations that are compared, `(B, F)`, in float32 at least."""
-        for layer in self.layers[: self.feature]:
-            x = layer(x)
-        flat = x.flatten(1)
-        return flat.float() if flat.dtype == torch.bfloat16 else flat
+        return _full(self.layers[: self.feature](x).flatten(1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features and score in one pass."""
-        for number, layer in enumerate(self.layers, 1):
-            x = layer(x)
-            if number == self.feature:
-                seen = x.flatten(1)
-        score = self.head(x.flatten(1))[:, 0]
-        if score.dtype == torch.bfloat16:
-            return seen.float(), score.float()
-        return seen, score
+        seen = self.layers[: self.feature](x)
+        score = self.head(self.layers[self.feature :](seen).flatten(1))
+        return _full(seen.flatten(1)), _full(score[:, 0])
+
+
+def _full(t: Tensor) -> Tensor:
+    """Half precision as float32; everything else as it is."""
+    return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
 
 
 class VAEGAN(Autoencoder):
