@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trompe.data import Dataset
     from trompe.evaluation.applied import Setting, Taken
 
-__all__ = ["AttackCommand", "OnAutoencoder", "OnClassifier"]
+__all__ = ["AttackCommand", "OnAutoencoder", "OnClassifier", "files_of"]
 
 
 _PURPOSE = "this attack is for classifiers; latent-attack and output-attack are for autoencoders"
@@ -140,7 +140,7 @@ class AttackCommand(Command):
             about = {"command": command, "settings": settings, "subject": self.model}
             setting = Setting(data, places, self.seed, self.draws, place, about, told)
             taken = self.measured(model, attack, setting)
-        written = write_folder(folder, _files(taken, data, self.pictures))
+        written = write_folder(folder, files_of(taken, data, self.pictures))
         write_records(folder / "records.json", taken.records)
         title = (
             f"{attack.describe()['attack']} on {self.model}, {len(data)} examples of {data.name}"
@@ -153,7 +153,7 @@ class AttackCommand(Command):
         return 0
 
 
-def _files(taken: "Taken", data: "Dataset", pictures: int) -> dict[str, bytes]:
+def files_of(taken: "Taken", data: "Dataset", pictures: int) -> dict[str, bytes]:
     """The arrays, and the first few examples as an image file holds them."""
     import numpy as np
 

@@ -51,8 +51,10 @@ class Found:
 @cache
 def _attacks() -> dict[str, type[Command]]:
     from trompe.cli.attacks import commands
+    from trompe.cli.shift import Shift
 
-    return commands()
+    found: dict[str, type[Command]] = {**commands(), "shift": Shift}
+    return dict(sorted(found.items()))
 
 
 def _members(verb: str, attacks: bool) -> Mapping[str, type[Command]] | type[Command]:

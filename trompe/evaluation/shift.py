@@ -73,8 +73,9 @@ def read_shift(
             raise UserError(
                 f"{examples.name} has no labels; a shift goes from one class to another"
             )
-        rebuilt, tampered = _decoded(model, shift, x, y, random.seeds(seed, index))
-        rows = torch.arange(len(x))
+        x, y = x.to(shift.delta.device), y.to(shift.delta.device)
+        rebuilt, tampered = _decoded(model, shift, x, y, random.seeds(seed, index).to(x.device))
+        rows = torch.arange(len(x), device=x.device)
         seen = [judge(images).softmax(1) for images in (x, rebuilt, tampered)]
         parts.append((y, seen[0][rows, y], seen[1][rows, y], seen[2][rows, 1 - y]))
     return Reading(*(torch.cat(column) for column in zip(*parts, strict=True)))
@@ -93,7 +94,7 @@ def shift_pictures(
     model: Any, shift: Perturbation, x: Tensor, y: Tensor, *, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Images `(B, *)` as the receiver sees them: untampered, and tampered."""
-    return _decoded(model, shift, x, y, random.seeds(seed, len(x)))
+    return _decoded(model, shift, x, y, random.seeds(seed, len(x)).to(x.device))
 
 
 def shift_records(reading: Reading, delta: Tensor, **common: Any) -> Iterator[Record]:
@@ -131,11 +132,12 @@ def shift_records(reading: Reading, delta: Tensor, **common: Any) -> Iterator[Re
 
 
 def _mean(metric: str, values: Tensor, **common: Any) -> Record:
-    """A mean with its normal 95% interval."""
+    """A mean confidence with its normal 95% interval, within [0, 1]."""
     exact = values.double()
     half = 1.96 * float(exact.std()) / math.sqrt(len(exact)) if len(exact) > 1 else math.nan
     mean = float(exact.mean())
-    return Record(metric, mean, len(exact), mean - half, mean + half, "normal 95%", **common)
+    low, high = max(0.0, mean - half), min(1.0, mean + half)
+    return Record(metric, mean, len(exact), low, high, "normal 95%", **common)
 
 
 def _gap(rebuilt: Tensor, tampered: Tensor, **common: Any) -> Record:
