@@ -4,22 +4,22 @@ It is slow, and a reference: what the batched solvers are measured against, and 
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trompe.core import random
 from trompe.core.domains import Box, Near
 from trompe.core.errors import UserError
 from trompe.core.execution import flushed_denormals, policy
 from trompe.core.objective import Live, Objective, Problem
 from trompe.core.protocols import Region
-from trompe.core.search import Found, Start
+from trompe.core.search import Found
 from trompe.core.tree import take, tree_map
 
-__all__ = ["MEMORY", "doubled", "scipy_search"]
+__all__ = ["doubled", "scipy_search"]
 
 MEMORY, FACTOR = 25, 10.0
 """Curvature pairs, and the relative decrease (in units of rounding) below which the solver stops."""
@@ -28,12 +28,12 @@ MEMORY, FACTOR = 25, 10.0
 def scipy_search(
     objective: Objective,
     model: nn.Module,
-    start: Start,
+    start: Callable[[Any, Tensor, int], Tensor],
     *,
     steps: int,
     region: Region,
-    data: Any = None,
-    seeds: Tensor | None = None,
+    data: Any,
+    seeds: Tensor,
     restarts: int = 1,
 ) -> Found:
     """Minimise each example's loss by `scipy.optimize`'s L-BFGS-B and return the best iterates.
@@ -43,7 +43,8 @@ def scipy_search(
     random model meets the same draws at every evaluation. An interrupt ends it between two evaluations.
 
     Args:
-        objective, model, start, data, seeds, restarts: as for `search`.
+        objective, model, data, seeds, restarts: as for `search`.
+        start: makes the first iterates from (data, seeds, restart number).
         steps: evaluations allowed for each example, per restart; the last line search may pass it.
         region: a `Box`, or an Linf ball around a point: bounds on coordinates.
 
@@ -53,14 +54,12 @@ def scipy_search(
     with flushed_denormals(), torch.inference_mode(False):
         exact = doubled(model)
         problem = Problem(objective, exact, exact, policy())
-        given = start if isinstance(start, Tensor) else None
-        seeds = random.seeds(0, len(given)) if seeds is None and given is not None else seeds
-        assert seeds is not None
-        everything = tree_map(_doubled, (given, data, region, seeds))
+        everything = tree_map(_doubled, (data, region, seeds))
         found = []
         for row in range(len(seeds)):
-            part = take(everything, torch.tensor([row], device=seeds.device))
-            tries = [_minimised(problem, start, part, steps, turn) for turn in range(restarts)]
+            data, region, key = take(everything, torch.tensor([row], device=seeds.device))
+            starts = [start(data, key, restart) for restart in range(restarts)]
+            tries = [_minimised(problem, v, data, region, key, steps) for v in starts]
             found.append(min(tries, key=lambda one: float(one.score)))
     return Found(*map(torch.cat, zip(*found, strict=True)))
 
@@ -92,12 +91,12 @@ def _doubled(values: Tensor) -> Tensor:
     return values.to(torch.float64, copy=True) if values.is_floating_point() else values.clone()
 
 
-def _minimised(problem: Problem, start: Start, part: Any, steps: int, restart: int) -> Found:
-    """One example, once."""
+def _minimised(
+    problem: Problem, v: Tensor, data: Any, region: Region, seeds: Tensor, steps: int
+) -> Found:
+    """One example from one start."""
     from scipy.optimize import minimize
 
-    given, data, region, seeds = part
-    v = start(data, seeds, restart) if callable(start) else given
     nothing = torch.zeros(1, dtype=torch.bool, device=v.device)
     worst = torch.full((1,), torch.inf, dtype=v.dtype, device=v.device)
     live = Live(seeds, v, v, worst, nothing, None, data, region, seeds)
