@@ -6,7 +6,7 @@ Logits have shape `(B, K)`, labels `(B,)`. Distances between codes take two dist
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Normal
 
 from trompe.core.errors import UserError
 from trompe.core.protocols import PointMass
@@ -17,6 +17,7 @@ __all__ = [
     "dlr",
     "kl",
     "kl_published",
+    "kl_to_unit",
     "margin",
     "mean_distance",
     "squared_distance",
@@ -118,6 +119,22 @@ def kl_published(p: Distribution, q: Distribution) -> Tensor:
     _require_spread(p, q)
     near = (p.stddev + (p.mean - q.mean).square()) / q.stddev
     return (near + 2 * (q.stddev / p.stddev).log() - 0.5).flatten(1).sum(1)
+
+
+def kl_to_unit(p: Distribution) -> Tensor:
+    """`KL(p || N(0, I))` of a diagonal Gaussian, `(B,)`, in nats; zero for a point, which has none.
+
+    Half precision is summed in float32.
+
+    >>> kl_to_unit(torch.distributions.Normal(torch.ones(1, 2), torch.ones(1, 2)))
+    tensor([1.])
+    """
+    if isinstance(p, PointMass):
+        return p.mean.new_zeros(len(p.mean))
+    dtype = torch.promote_types(p.mean.dtype, torch.float32)
+    mean, stddev = p.mean.to(dtype), p.stddev.to(dtype)
+    unit = Normal(torch.zeros_like(mean), torch.ones_like(stddev), validate_args=False)
+    return kl(Normal(mean, stddev, validate_args=False), unit)
 
 
 def symmetric_kl(p: Distribution, q: Distribution) -> Tensor:
