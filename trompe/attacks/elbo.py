@@ -4,15 +4,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
 
 from trompe.attacks.autoencoder import OutputAttack, posterior
 from trompe.core import random
 from trompe.core.errors import UserError
-from trompe.core.losses import kl, squared_distance
-from trompe.core.protocols import PointMass
+from trompe.core.losses import kl_to_unit, squared_distance
 
 __all__ = ["ElboAttack"]
 
@@ -42,8 +39,10 @@ class ElboAttack(OutputAttack):
     Raises:
         UserError: a model without `nll` under `likelihood="model"`.
 
+    >>> import torch
     >>> from trompe.core.domains import Vectors
     >>> from trompe.core.geometry import Ball
+    >>> from trompe.core.protocols import PointMass
     >>> class Same(nn.Module):
     ...     def encode(self, x):
     ...         return PointMass(x)
@@ -81,7 +80,7 @@ class ElboAttack(OutputAttack):
         """The training loss of the pair, `(B,)` in nats."""
         code = posterior(model, v)
         z = random.sample(code) if self.sampled else code.mean
-        return self._unlikeliness(model, z, reference) + self._weight(model) * _to_prior(code)
+        return self._unlikeliness(model, z, reference) + self._weight(model) * kl_to_unit(code)
 
     def _unlikeliness(self, model: Any, z: Tensor, target: Tensor) -> Tensor:
         value: Tensor = (
@@ -95,12 +94,3 @@ class ElboAttack(OutputAttack):
         if self.beta is not None:
             return self.beta
         return float(getattr(getattr(model, "config", None), "beta", 1.0))
-
-
-def _to_prior(code: Distribution) -> Tensor:
-    """The KL to the standard normal; a point has none."""
-    if isinstance(code, PointMass):
-        return code.mean.new_zeros(len(code.mean))
-    mean, spread = code.mean, code.stddev
-    unit = Normal(torch.zeros_like(mean), torch.ones_like(spread), validate_args=False)
-    return kl(code, Independent(unit, mean.ndim - 1, validate_args=False))

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from trompe.core.errors import UserError
@@ -11,6 +10,7 @@ from trompe.core.losses import squared_distance
 from trompe.models import blocks
 from trompe.models.autoencoders import Autoencoder
 from trompe.models.config import Architecture, AutoencoderConfig
+from trompe.models.objectives import full
 
 __all__ = ["VAEGAN", "Critic", "VAEGANConfig"]
 
@@ -85,18 +85,13 @@ class Critic(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The activations that are compared, `(B, F)`, in float32 at least."""
-        return _full(self.layers[: self.feature](x).flatten(1))
+        return full(self.layers[: self.feature](x).flatten(1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features and score in one pass."""
         seen = self.layers[: self.feature](x)
         score = self.head(self.layers[self.feature :](seen).flatten(1))
-        return _full(seen.flatten(1)), _full(score[:, 0])
-
-
-def _full(t: Tensor) -> Tensor:
-    """Half precision as float32; everything else as it is."""
-    return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
+        return full(seen.flatten(1)), full(score[:, 0])
 
 
 class VAEGAN(Autoencoder):
@@ -111,6 +106,7 @@ class VAEGAN(Autoencoder):
     Where we depart from the paper: features are normalised per example instead of by batch statistics, so
     that no output depends on its batch.
 
+    >>> import torch
     >>> model = VAEGAN(VAEGANConfig((1, 8, 8), latent=4, channels=(4,), critic=(4,)))
     >>> x = torch.rand(3, 1, 8, 8)
     >>> model(x).shape, model.nll(model.encode(x).mean, x).shape

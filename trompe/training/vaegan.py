@@ -2,27 +2,18 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from trompe.core import random
 from trompe.core.errors import UserError
-from trompe.core.losses import kl, squared_distance
+from trompe.core.losses import kl_to_unit, squared_distance
 from trompe.training.steps import Schedule, one_cycle
 
 __all__ = ["VAEGANStep"]
-
-
-class _Networks(Protocol):
-    config: Any
-    prior: Distribution
-
-    def encode(self, x: Tensor, /) -> Distribution: ...
-    def decode(self, z: Tensor, /) -> Tensor: ...
 
 
 class VAEGANStep:
@@ -89,7 +80,7 @@ class VAEGANStep:
         seen, again = features[: len(x)].detach(), features[len(x) : 2 * len(x)]
         real, fake = scores[: len(x)], scores[len(x) :]
         similarity = 0.5 * squared_distance(seen, again).mean()
-        prior = _to_prior(posterior)
+        prior = kl_to_unit(posterior).mean()
         fooling = 2 * F.softplus(-fake).mean()
         critic = F.softplus(-real).mean() + 2 * F.softplus(fake).mean()
         self._update(
@@ -136,12 +127,3 @@ def _give(parameters: Sequence[Tensor], grads: Sequence[Tensor], clip: float | N
         parameter.grad = grad
     if clip is not None:
         nn.utils.clip_grad_norm_(parameters, clip)
-
-
-def _to_prior(posterior: Distribution) -> Tensor:
-    """The mean KL to the standard normal."""
-    mean, stddev = posterior.mean.float(), posterior.stddev.float()
-    unit = torch.distributions.Normal(
-        torch.zeros_like(mean), torch.ones_like(stddev), validate_args=False
-    )
-    return kl(torch.distributions.Normal(mean, stddev, validate_args=False), unit).mean()
