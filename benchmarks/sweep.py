@@ -117,7 +117,7 @@ def _record(
     )
 
 
-def run(rounds: int = 3, count: int = 24) -> list[Record]:
+def run(rounds: int = 3, count: int = 15) -> list[Record]:
     """The paper's VAE, KL between posteriors."""
     torch.set_num_threads(1)
     model = zoo.get(tabacof("vae"), progress=False).requires_grad_(False)
