@@ -1,7 +1,8 @@
 """Data sets, whole and in memory: embedded, published, or the user's own.
 
-`load("digits")`, `load("mnist", "train")`, `load("photos.npz")`, `load("photos/")`,
-`load("package.module:function")`; `from_arrays(x, y)` for what is in memory already.
+`load("digits")`, `load("mnist", "train")`, `load("mnist[3,8]")`, `load("celeba-smiling")`,
+`load("photos.npz")`, `load("photos/")`, `load("package.module:function")`; `from_arrays(x, y)` for what is
+in memory already; `binarized` and `dynamic` for black and white.
 """
 
 from trompe.data.arrays import from_arrays
