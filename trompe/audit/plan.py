@@ -87,7 +87,8 @@ def radii(plan: Plan, data: Dataset) -> tuple[float, ...]:
     """
     if plan.eps:
         return tuple(sorted(set(plan.eps)))
-    usual = _RADII.get(plan.data, _COLOUR if data.shape[0] == 3 else (0.05, 0.1, 0.2, 0.3))
+    source = plan.data.partition("[")[0]  # some classes of it are as hard to see as all
+    usual = _RADII.get(source, _COLOUR if data.shape[0] == 3 else (0.05, 0.1, 0.2, 0.3))
     size = math.prod(data.shape)
     factor = {"Linf": 1.0, "L2": math.sqrt(size) / 4, "L1": size / 16}[plan.norm]
     return tuple(float(f"{e * factor:.3g}") for e in usual)
