@@ -205,3 +205,13 @@ def test_the_listed_digits_are_the_real_ones():
     row, train, test = listing()[0], digits("train"), digits("test")
     assert (row.shape, row.train, row.test) == (train.shape, len(train), len(test))
     assert row.classes == len(train.classes)
+
+
+def test_svhn_is_fetched_under_its_publishers_names(mirror, svhn_root, tmp_path):
+    held = {path.name: path.read_bytes() for path in (svhn_root / "svhn").iterdir()}
+    mirror.files = {f"/m/{name}": data for name, data in held.items()}
+    paths = fetch("svhn", tmp_path / "new", mirror.url)
+    assert sorted(path.name for path in paths) == ["test_32x32.mat", "train_32x32.mat"]
+    assert (
+        load("svhn", "test", tmp_path / "new").checksum == load("svhn", "test", svhn_root).checksum
+    )
