@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.audit.conftest import Audited, N
-from trompe.audit import Plan, audit, autoencoder, classifier, defense, estimate, run
+from trompe.audit import Plan, audit, classifier, defense, estimate, margins, pairs, run, transit
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.execution import policy
@@ -50,6 +50,7 @@ def test_the_default_audit_answers_every_question(first: Report, default: Any) -
     titles = [section.title for section in first.sections]
     assert titles == [
         "Can the VAE be made to lie?",
+        "Can codes of the VAE be changed in transit?",
         "Can the classifier be fooled?",
         "Does the defence protect the classifier?",
         "How much is the luck of one training?",
@@ -146,14 +147,19 @@ def test_interrupted_and_resumed_it_gives_the_same(
     part = audited(progress=stop)
     assert part.partial
     assert part.missing.startswith("Not measured: the classifier, the defence, the spread")
-    assert [s.title for s in part.sections] == ["Can the VAE be made to lie?"]
+    assert [s.title for s in part.sections] == [
+        "Can the VAE be made to lie?",
+        "Can codes of the VAE be changed in transit?",
+    ]
     assert read(tmp_path / "out") == part
-    assert len(read_records(tmp_path / "out" / "records.json")) == 24
+    kept = read_records(tmp_path / "out" / "records.json")
+    assert len([r for r in kept if r.metric.startswith(("AS", "random noise"))]) == 24
 
     def again(*_: object, **__: object) -> None:
         raise AssertionError("was measured before")
 
-    monkeypatch.setattr(autoencoder, "_chunk", again)
+    for module, name in ((pairs, "_chunk"), (margins, "_measure"), (transit, "_learned")):
+        monkeypatch.setattr(module, name, again)
     resumed = audited(resume=True)
     assert not resumed.partial
     assert whole(resumed) == whole(first)
@@ -212,8 +218,9 @@ def test_a_users_autoencoder(audited: Audited, name: str) -> None:
     if name == "kl":
         pytest.importorskip("diffusers", reason="needs diffusers, extra 'hf'")
     report = audited(model=BROUGHT + name, n=8)
-    (section,) = report.sections
+    section, codes = report.sections
     assert section.title == f"Can {name} be made to lie?"
+    assert codes.title == f"Can codes of {name} be changed in transit?"
     assert ("L2 between codes" if name == "pooled" else "kl between codes") in section.text
     assert "On 8 pairs" in section.text
     assert not any(m.name.startswith("classifier") for m in report.metrics)
@@ -224,8 +231,10 @@ def test_an_autoencoder_without_labels(audited: Audited) -> None:
     assert [m.name for m in report.metrics] == [
         "autoencoder: clean reconstruction error",
         "autoencoder: AUDDC",
+        "autoencoder: r-robustness margin (median)",
     ]
-    assert any("no labels" in sentence for sentence in report.untested)
+    assert sum("no labels" in sentence for sentence in report.untested) == 2
+    assert len(report.sections) == 1
     assert "of the way to a chosen image" in report.findings[0].headline
 
 
@@ -379,7 +388,7 @@ def test_an_expensive_model_gets_fewer_images_and_steps(monkeypatch: pytest.Monk
 def test_when_time_runs_out_what_was_measured_stands(
     audited: Audited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(autoencoder, "_CHUNK", 8)
+    monkeypatch.setattr(pairs, "_CHUNK", 8)
     report = audited(model=f"{BROUGHT}pooled", budget=1e-9)
     assert report.partial
     assert (
@@ -418,10 +427,10 @@ def test_noise_has_the_length_it_is_said_to_have() -> None:
     from trompe.data import load
 
     data = load("digits")
-    subject = autoencoder.Subject("a", torch.nn.Identity(), data, None, 0)
+    subject = pairs.Subject("a", torch.nn.Identity(), data, None, 0)
     x, _ = data.tensors(slice(0, 20))
     for radius in (0.2, 1.0, 2.0):
-        noisy = autoencoder._noisy(subject, x, radius, random.seeds(0, 20))
+        noisy = pairs._noisy(subject, x, radius, random.seeds(0, 20))
         assert float(noisy.min()) >= 0
         assert float(noisy.max()) <= 1
         torch.testing.assert_close(

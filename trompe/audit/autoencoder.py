@@ -1,107 +1,32 @@
 """The autoencoder's part of an audit: how far its output can be moved, at each distortion of its input."""
 
 import math
-import time
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from trompe.attacks.autoencoder import LatentAttack
+from trompe.audit import margins
+from trompe.audit.pairs import RATES, SHARES, TARGETED, UNTARGETED, Rows, Subject, measured
 from trompe.audit.part import Part, Progress, Store, severity
 from trompe.core import random
-from trompe.core.errors import UserError
-from trompe.core.execution import device_of
-from trompe.core.geometry import Ball, norm, per_example
-from trompe.core.protocols import PointMass
-from trompe.data import Dataset
-from trompe.evaluation.autoencoder import curve, judge, partners
+from trompe.core.geometry import norm
 from trompe.evaluation.records import Record
-from trompe.reports import Curve, Finding, Grid, Metric, Section, Series, Table, magnified, metric
+from trompe.reports import (
+    Block,
+    Curve,
+    Finding,
+    Grid,
+    Metric,
+    Section,
+    Series,
+    Table,
+    magnified,
+    metric,
+)
 from trompe.reports import measured as in_words
 
-__all__ = ["SHARES", "TARGETED", "UNTARGETED", "Subject", "examine"]
-
-TARGETED = (
-    "The attacker knows the autoencoder and its weights, may change the input by the given L2 length, and "
-    "wants the output to show a chosen other image."
-)
-UNTARGETED = (
-    "The attacker knows the autoencoder and its weights, may change the input by the given L2 length, and "
-    "wants the output to show anything else."
-)
-NOBODY = "Nobody attacks: the input carries noise of the given L2 length."
-SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
-_RATES = {
-    "AS-target": TARGETED,
-    "AS-ignore-target": TARGETED,
-    "AS untargeted": UNTARGETED,
-    "random noise": NOBODY,
-}
-_CHUNK = 32
-
-Rows = dict[str, Tensor]
-"""What was measured on N pairs at K radii: `distortion`, `distance` and `change` `(K, N)` and `area` `(N,)`,
-as in `evaluation.autoencoder`; and where there is a judge, whether each pair counts, `counted` `(N,)`, and
-whether it was won, `(K, N)`, under each name of `_RATES`."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is measured: an autoencoder, under a name, on pairs of images.
-
-    Args:
-        judge: a classifier that no attack sees, which says what an output shows; None without labels.
-        steps: gradients per attack.
-    """
-
-    name: str
-    model: nn.Module
-    data: Dataset
-    judge: nn.Module | None
-    seed: int
-    steps: int = 100
-
-    @property
-    def attack(self) -> LatentAttack:
-        """The latent attack that fits the encoder: KL for a stochastic one, L2 for codes that are points."""
-        x, *_ = self.pairs()
-        with torch.no_grad():
-            point = isinstance(self.model.encode(x[:1]), PointMass)  # type: ignore[operator]
-        kind: Any = "L2" if point else "kl"
-        ball = Ball(1.0, "L2")
-        return LatentAttack(ball, divergence=kind, steps=self.steps, domain=self.data.domain)
-
-    def pairs(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Sources, targets and their labels: each source is given the next image of another class.
-
-        Without two classes there are no labels, and the target is simply the next image.
-        """
-        x, y = self.data.tensors()
-        device = device_of(self.model, x)
-        if y is None or bool((y == y[0]).all()):
-            return x.to(device), x.roll(-1, 0).to(device), None, None
-        order = partners(y)
-        return x.to(device), x[order].to(device), y.to(device), y[order].to(device)
-
-    def radii(self) -> tuple[float, ...]:
-        """L2 radii: shares of the median distance between source and target."""
-        x, target, *_ = self.pairs()
-        middle = float(norm(target - x, "L2").median())
-        if not middle > 0:
-            raise UserError("the images are all alike; an attack needs another image to aim at")
-        return tuple(float(f"{share * middle:.3g}") for share in SHARES)
-
-    def outputs(self, x: Tensor) -> Tensor:
-        """What the autoencoder makes of the first inputs, in pieces that fit."""
-        seeds = random.seeds(self.seed, len(x)).to(x.device)
-        made = []
-        for part, own in zip(x.split(256), seeds.split(256), strict=True):
-            with torch.no_grad(), random.streams(own):
-                made.append(self.model(part))
-        return torch.cat(made)
+__all__ = ["examine"]
 
 
 def examine(
@@ -113,7 +38,7 @@ def examine(
 ) -> Part:
     """How well the autoencoder reconstructs, and how far attacks move what it shows."""
     radii = subject.radii()
-    rows, complete = _measured(subject, radii, store, deadline, progress)
+    rows, complete = measured(subject, radii, store, deadline, progress)
     n, judged = len(rows["area"]), "counted" in rows
     part = Part(complete=complete, findings=[_finding(subject, radii, rows)])
     part.metrics.append(_reconstruction(subject))
@@ -122,7 +47,12 @@ def examine(
         part.records.append(record)
         name = f"autoencoder: {record.metric} at {share:.0%} of the way"
         part.metrics.append(metric(record, name, "lower"))
-    blocks = [_distances(subject, rows), _success(radii, rows), _pictures(subject, radii)]
+    blocks: list[Block] = [_distances(subject, rows), _success(radii, rows)]
+    if complete:
+        held, survival = margins.examine(subject, store)
+        part += held
+        blocks += survival
+    blocks.append(_pictures(subject, radii))
     text = (
         f"On {n} pairs of a source and a target of another class, a latent attack "
         f"({subject.attack.divergence} between codes) moves the source's code towards the target's, or as "
@@ -137,94 +67,12 @@ def examine(
     section = Section(f"Can {subject.name} be made to lie?", text, tuple(blocks), TARGETED)
     part.sections.append(section)
     if not judged:
-        part.untested.append(
-            "Whether outputs change class: the data has no labels of two classes, so only distances count."
-        )
+        part.untested += [
+            "Whether outputs change class: the data has no labels of two classes, so only distances count.",
+            "Codes changed in transit, and whether that is noticed: a shift goes from one class to another, "
+            "and the data has no labels of two.",
+        ]
     return part
-
-
-def _measured(
-    subject: Subject,
-    radii: tuple[float, ...],
-    store: Store,
-    deadline: float | None,
-    progress: Progress | None,
-) -> tuple[Rows, bool]:
-    """All pairs, a chunk at a time; a chunk once measured is kept. Whether the time sufficed for all."""
-    total = len(subject.data)
-    chunks: list[Rows] = []
-    for start in range(0, total, _CHUNK):
-        if deadline is not None and chunks and time.monotonic() > deadline:
-            return _joined(chunks), False
-        if progress is not None:
-            progress(start, total, subject.name)
-        make = partial(_chunk, subject, radii, slice(start, start + _CHUNK))
-        kept = store.get(f"pairs-{start}", make)
-        chunks.append({name: torch.tensor(values) for name, values in kept.items()})
-    return _joined(chunks), True
-
-
-def _joined(chunks: list[Rows]) -> Rows:
-    return {name: torch.cat([chunk[name] for chunk in chunks], -1) for name in chunks[0]}
-
-
-def _chunk(subject: Subject, radii: tuple[float, ...], which: slice) -> dict[str, Any]:
-    """Some pairs at every radius, as lists: towards the target, as far as possible, and noise beside."""
-    x, target, y, wanted = (None if part is None else part[which] for part in subject.pairs())
-    assert x is not None
-    assert target is not None
-    places = torch.arange(len(subject.data))[which]
-    seeds = random.seeds(subject.seed, places).to(x.device)
-    attack = subject.attack
-    damage = replace(attack, targeted=False, divergence="L2", restarts=2)
-    towards = curve(subject.model, attack, x, target, budgets=radii, seeds=seeds)
-    away = curve(subject.model, damage, x, None, budgets=radii, seeds=seeds)
-    rows = {
-        "distance": towards.distance,
-        "distortion": towards.distortion,
-        "change": torch.maximum(towards.change, away.change),
-        "area": towards.auddc(),
-    }
-    if subject.judge is not None and y is not None and wanted is not None:
-        calm = torch.stack([_noisy(subject, x, radius, seeds) for radius in radii])
-        read = partial(_read, subject, x, y, wanted, seeds)
-        rows |= _won(*map(read, (towards.adversarial, away.adversarial, calm)))
-    return {name: values.tolist() for name, values in rows.items()}
-
-
-def _read(
-    subject: Subject, x: Tensor, y: Tensor, wanted: Tensor, seeds: Tensor, images: Tensor
-) -> Rows:
-    """What the judge reads in the outputs of `(K, B, *)` inputs."""
-    assert subject.judge is not None
-    told = [judge(subject.model, subject.judge, x, each, y, wanted, seeds=seeds) for each in images]
-    names = ("counted", "ignored", "reached")
-    return {name: torch.stack([getattr(one, name) for one in told]) for name in names}
-
-
-def _won(towards: Rows, away: Rows, calm: Rows) -> Rows:
-    """The rates' successes. Balls are nested: what an attack reached in one it has in all larger ones."""
-    return {
-        "counted": towards["counted"][0],
-        "AS-target": _kept(towards["reached"]),
-        "AS-ignore-target": _kept(towards["ignored"]),
-        "AS untargeted": _kept(towards["ignored"] | away["ignored"]),
-        "random noise": calm["ignored"],
-    }
-
-
-def _kept(won: Tensor) -> Tensor:
-    return won.long().cummax(0).values.bool()
-
-
-def _noisy(subject: Subject, x: Tensor, radius: float, seeds: Tensor) -> Tensor:
-    """Inputs with noise of the given length inside the domain: the same distortion, when nobody means it."""
-    with random.streams(seeds):
-        delta = random.normal(tuple(x.shape), x)
-    for _ in range(5):  # what is clipped shortens it
-        delta = delta * per_example(radius / norm(delta, "L2").clamp_min(1e-12), x)
-        delta = subject.data.domain.project(x + delta) - x
-    return x + delta
 
 
 def _rate(rows: Rows, name: str, k: int, **about: Any) -> Record:
@@ -240,7 +88,7 @@ def _records(subject: Subject, radii: tuple[float, ...], rows: Rows) -> list[tup
     attack = str(subject.attack)
     return [
         (_rate(rows, name, k, threat=threat, eps=radius, attack=attack, **about), SHARES[k])
-        for name, threat in _RATES.items()
+        for name, threat in RATES.items()
         for k, radius in enumerate(radii)
     ]
 
@@ -268,11 +116,18 @@ def _reconstruction(subject: Subject) -> Metric:
 
 def _finding(subject: Subject, radii: tuple[float, ...], rows: Rows) -> Finding:
     k = len(radii) // 2
-    moved = 1 - float(rows["distance"][k].clamp(0, 1).nanmean())
+    known = rows["distance"][k][~rows["distance"][k].isnan()]
     way = f"A change of L2 length {radii[k]:.3g}, {SHARES[k]:.0%} of the way to another image,"
     detail = (
-        f"On average the output covers {moved:.0%} of the distance to the target's reconstruction."
+        f"The outputs for {len(known)} of {len(rows['area'])} sources are farther from the target than "
+        "the output for the target itself; only they can be moved towards it."
     )
+    if 2 * len(known) < len(rows["area"]) and "counted" not in rows:
+        head = f"{subject.name} reconstructs too badly for attacks on it to prove anything."
+        return Finding("info", head, detail, TARGETED)
+    moved = 1 - float(known.clamp(0, 1).mean())
+    if 2 * len(known) >= len(rows["area"]):
+        detail = f"On average the output covers {moved:.0%} of the distance to the target's reconstruction."
     if "counted" not in rows:
         head = f"{way} moves the output of {subject.name} {moved:.0%} of the way to a chosen image."
         area = in_words(_mean("AUDDC", rows["area"]))
@@ -307,7 +162,7 @@ def _distances(subject: Subject, rows: Rows) -> Curve:
         "relative distance to the target",
         (series,),
         note="1 is an output that the attack did not move, 0 the best this autoencoder can show of the "
-        "target.",
+        f"target. The area under each pair's curve (AUDDC) is {in_words(_mean('', rows['area']))}.",
     )
 
 
@@ -317,7 +172,7 @@ def _success(radii: tuple[float, ...], rows: Rows) -> Curve | Table:
         cells = tuple((f"{r:.3g}", mean) for r, mean in zip(radii, means, strict=True))
         return Table("Largest change of the output (L2)", ("radius", "mean change"), cells)
     series = []
-    for name in _RATES:
+    for name in RATES:
         told = [_rate(rows, name, k) for k in range(len(radii))]
         value, low, high = (
             tuple(getattr(r, end) for r in told) for end in ("value", "low", "high")

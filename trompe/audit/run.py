@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from trompe import zoo
-from trompe.audit import autoencoder, classifier, defense, spread
+from trompe.audit import autoencoder, classifier, defense, pairs, spread, transit
 from trompe.audit.part import Part, Progress, Store
 from trompe.audit.plan import Plan, radii
 from trompe.audit.victim import defended, has_gradient, named, recipe, victim
@@ -64,6 +64,7 @@ class _Prepared:
     autoencoder: nn.Module | None = None
     defended: nn.Module | None = None
     judge: nn.Module | None = None
+    reader: nn.Module | None = None
     names: tuple[str, str] = ("the classifier", "the autoencoder")
 
 
@@ -85,7 +86,8 @@ def _prepare(plan: Plan) -> _Prepared:
         ready.defended = _defend(ready, ready.classifier)
     if ready.autoencoder is not None and data.y is not None and len(data.classes) > 1:
         ready.judge = _own(ready, "judge")
-    for model in (ready.classifier, ready.autoencoder, ready.defended, ready.judge):
+        ready.reader = ready.classifier or _own(ready, "classifier")
+    for model in (ready.classifier, ready.autoencoder, ready.defended, ready.judge, ready.reader):
         if model is not None:
             model.to(plan.device)
     return ready
@@ -152,14 +154,17 @@ def _estimate(ready: _Prepared) -> Estimate:
 
 @dataclass(frozen=True)
 class _Price:
-    """Seconds at full effort: of a pair of images for the autoencoder, and of an image for the rest."""
+    """Seconds at full effort: of a pair of images for the autoencoder, of its codes' shifts whatever the
+    number of images, and of an image for the rest."""
 
     pair: float
+    codes: float
     image: float
 
     def at(self, n: int, effort: float) -> float:
         """Seconds for n images; the doctor sees 64 more."""
-        return _FIXED + effort * (min(n, _PAIRS) * self.pair + (n + 64) * self.image)
+        work = min(n, _PAIRS) * self.pair + self.codes + (n + 64) * self.image
+        return _FIXED + effort * work
 
 
 def _price(ready: _Prepared) -> _Price:
@@ -171,7 +176,10 @@ def _price(ready: _Prepared) -> _Price:
     pair, bare, guarded = seconds
     if ready.defended is None and ready.plan.model is None:
         guarded = pair + bare  # the audit puts its own autoencoder before its own classifier
-    return _Price(1000 * pair, 1000 * bare + (1300 * guarded + 1200 * bare if guarded else 0.0))
+    codes = transit.PASSES * pair if ready.reader is not None else 0.0
+    return _Price(
+        1100 * pair, codes, 1000 * bare + (1300 * guarded + 1200 * bare if guarded else 0.0)
+    )
 
 
 def _pass(model: nn.Module, ready: _Prepared) -> float:
@@ -248,7 +256,7 @@ def _agreed(ready: _Prepared, cost: Estimate | None) -> Estimate:
 
 
 def _mark(ready: _Prepared, cost: Estimate | None = None) -> str:
-    models = (ready.classifier, ready.autoencoder, ready.defended, ready.judge)
+    models = (ready.classifier, ready.autoencoder, ready.defended, ready.judge, ready.reader)
     return fingerprint(
         settings=ready.plan.settings(),
         models=[weights_digest(m) if m is not None else "" for m in models],
@@ -277,7 +285,7 @@ def _jobs(
     plan = ready.plan
     told: dict[str, Any] = {"deadline": deadline, "progress": progress}
     if ready.autoencoder is not None:
-        lying = autoencoder.Subject(
+        lying = pairs.Subject(
             ready.names[1],
             ready.autoencoder,
             ready.data.take(min(_PAIRS, cost.n)),
@@ -286,6 +294,18 @@ def _jobs(
             max(20, round(100 * cost.effort)),
         )
         yield "the autoencoder", lambda: autoencoder.examine(lying, store, **told)
+    if ready.autoencoder is not None and ready.judge is not None and ready.reader is not None:
+        sent = transit.Subject(
+            ready.names[1],
+            ready.autoencoder,
+            ready.data,
+            ready.train,
+            ready.reader,
+            ready.judge,
+            plan.seed,
+            cost.effort,
+        )
+        yield "codes in transit", lambda: transit.examine(sent, store, **told)
     if ready.classifier is None:
         return
     bare = classifier.Subject(
@@ -365,7 +385,7 @@ class _Paper:
 
 
 _UNTESTED = (
-    "Attackers who change training data, weights or codes in transit.",
+    "Attackers who change training data or weights.",
     "Changes that no norm describes: rotation, lighting, other styles.",
     "Images of another source than the data named above.",
 )

@@ -7,9 +7,9 @@ import torch
 
 from trompe import zoo
 from trompe.attacks import APGDT, PGD
-from trompe.audit.autoencoder import SHARES, TARGETED
-from trompe.audit.autoencoder import Subject as Lying
 from trompe.audit.classifier import WHITE_BOX, Subject
+from trompe.audit.pairs import SHARES, TARGETED
+from trompe.audit.pairs import Subject as Lying
 from trompe.audit.part import Part, Progress, Store
 from trompe.audit.plan import Plan
 from trompe.audit.victim import recipe
