@@ -121,6 +121,14 @@ SUBJECTS += [
     on_autoencoder(
         "LatentAttack-damage", on_codes.LatentAttack, code_damage, steps=20, targeted=False
     ),
+    on_autoencoder(
+        "LatentAttack-singular",
+        on_codes.LatentAttack,
+        code_damage,
+        steps=20,
+        targeted=False,
+        start="singular",
+    ),
     on_autoencoder("OutputAttack", on_codes.OutputAttack, image_shift, steps=30),
     on_autoencoder(
         "Output-ElboAttack", A.ElboAttack, image_shift, steps=30, likelihood="pixels", beta=0.01
@@ -133,6 +141,12 @@ SUBJECTS += [
         targeted=False,
     ),
 ]
+
+SUBJECTS += [
+    Subject(f"SingularDirection-{norm}", within(A.SingularDirection, norm), "autoencoder", code_damage,
+            ranks=False, targetable=False, draws=True)
+    for norm in ("Linf", "L2")
+]  # fmt: skip
 
 
 @pytest.fixture(params=DOMAINS, ids=lambda domain: type(domain).__name__)

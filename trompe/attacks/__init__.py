@@ -15,6 +15,7 @@ from trompe.attacks.elbo import ElboAttack
 from trompe.attacks.gradient import APGD, APGDT, BIM, FGSM, MIFGSM, PGD, RandFGSM
 from trompe.attacks.peers import ARTAttack, AutoAttack, FoolboxAttack
 from trompe.attacks.query import Square
+from trompe.attacks.singular import SingularDirection
 from trompe.attacks.transfer import Transfer
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Penalty",
     "ProjectedCW",
     "RandFGSM",
+    "SingularDirection",
     "Square",
     "StraightThrough",
     "Transfer",

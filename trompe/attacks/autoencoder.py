@@ -13,7 +13,7 @@ from torch.distributions import Distribution, Independent, Normal
 from trompe.attacks.base import margin_of
 from trompe.attacks.matching import AutoencoderAttack, Penalty, priced
 from trompe.core import random
-from trompe.core.checks import check_labels, check_logits
+from trompe.core.checks import check_labels, check_logits, posterior
 from trompe.core.errors import UserError
 from trompe.core.execution import predict, spend
 from trompe.core.layers import activations
@@ -24,27 +24,6 @@ from trompe.core.protocols import PointMass
 __all__ = ["AutoencoderAttack", "LatentAttack", "LatentClassifierAttack", "OutputAttack", "Penalty"]
 
 Divergence = Literal["L2", "kl", "kl_published", "symmetric_kl", "wasserstein2"]
-
-
-def posterior(model: nn.Module, x: Tensor) -> Distribution:
-    """`q(z|x)` of a model that has one.
-
-    Raises:
-        UserError: a model without `encode`, or whose `encode` returns no distribution.
-    """
-    encode = getattr(model, "encode", None)
-    if encode is None:
-        raise UserError(
-            f"{type(model).__name__} has no encode(x): an attack on codes needs an autoencoder; "
-            "wrap yours so that it has encode and decode"
-        )
-    code = encode(x)
-    if not isinstance(code, Distribution):
-        raise UserError(
-            f"encode must return a distribution over codes (a PointMass for plain codes), got "
-            f"{type(code).__name__}; wrap the model in an adapter"
-        )
-    return code
 
 
 def _rebuilt(reference: Any) -> Distribution:
@@ -110,6 +89,10 @@ class LatentAttack(AutoencoderAttack):
         """The divergence from the iterates' posterior to the target's."""
         return DIVERGENCES[self.divergence](self.code(model, v), _rebuilt(reference))
 
+    def read(self, model: nn.Module, x: Tensor) -> Tensor:
+        """The code's mean."""
+        return self.code(model, x).mean
+
     def code(self, model: nn.Module, x: Tensor) -> Distribution:
         """What is matched: the posterior, or a layer's activations as a point."""
         if self.layer is None:
@@ -148,6 +131,11 @@ class OutputAttack(AutoencoderAttack):
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise UserError(f"expected model(x) to reconstruct shape {tuple(y.shape)}, got {shape}")
         return y if self.targeted and self.match == "image" else output
+
+    def read(self, model: nn.Module, x: Tensor) -> Tensor:
+        """The output."""
+        output: Tensor = model(x)
+        return output
 
     def distance(self, model: nn.Module, v: Tensor, reference: Any) -> Tensor:
         """The squared distance between outputs."""

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from trompe.attacks.autoencoder import OutputAttack, posterior
+from trompe.attacks.autoencoder import OutputAttack
 from trompe.core import random
+from trompe.core.checks import posterior
 from trompe.core.errors import UserError
 from trompe.core.losses import kl_to_unit, squared_distance
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from trompe.attacks.base import Attack
+from trompe.attacks.singular import farther_end
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.geometry import Ball
@@ -29,6 +30,7 @@ __all__ = ["AutoencoderAttack", "Penalty", "priced"]
 Rule = Literal["auto", "lbfgs", "adam", "steepest", "scipy"]
 _BESIDE = 1e-8  # how far from its input the published procedure starts
 _NUDGE = 0.01  # how far, per coordinate, a damage attack without a radius starts from its input
+_POWER = 10  # steps of a power iteration, two gradients each
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class AutoencoderAttack(Attack):
             radius for L2, half of it for other norms.
         restarts: searches; the first targeted one begins at the input, all others at a random point of
             the ball. The best is returned.
+        start: of the first search for maximum damage: a `"random"` point of the ball, or the end of the
+            `"singular"` direction (see `SingularDirection`), found by power iteration for 20 more gradients.
     """
 
     budget: Ball | Penalty
@@ -79,6 +83,7 @@ class AutoencoderAttack(Attack):
     steps: int = field(default=100, kw_only=True)
     step_size: float | None = field(default=None, kw_only=True)
     restarts: int = field(default=1, kw_only=True)
+    start: Literal["random", "singular"] = field(default="random", kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.budget, Ball | Penalty):
@@ -89,6 +94,10 @@ class AutoencoderAttack(Attack):
             )
         if self.steps < 1 or self.restarts < 1:
             raise UserError("steps and restarts must be at least 1")
+        if self.start not in ("random", "singular"):
+            raise UserError(f"start must be random or singular, got {self.start!r}")
+        if self.start == "singular" and self.targeted:
+            raise UserError("the singular start is for maximum damage: set targeted=False")
         if self.solver == "scipy" and self.ball is not None and self.ball.norm != "Linf":
             raise UserError(
                 "SciPy's L-BFGS-B bounds single coordinates: give a Penalty or an Linf ball, "
@@ -169,6 +178,17 @@ class AutoencoderAttack(Attack):
         with random.streams(seeds):
             reference = self.reference(model, y)
         data = {"x": x, "reference": reference, "c": weights}
+        if self.start == "singular":
+            around = self._around()
+            data["first"] = farther_end(
+                self.read,
+                model,
+                x,
+                around,
+                self.domain.region(x, around),
+                steps=_POWER,
+                seeds=seeds,
+            )
         limits: dict[str, Any] = {"steps": self.steps, "region": self._region(x), "data": data}
         limits |= {"seeds": seeds, "restarts": self.restarts}
         if self.solver == "scipy":
@@ -179,6 +199,10 @@ class AutoencoderAttack(Attack):
     @abstractmethod
     def reference(self, model: nn.Module, y: Tensor) -> Any:
         """What the loss compares with, computed once: a tree of `(B, *)` tensors."""
+
+    def read(self, model: nn.Module, x: Tensor) -> Tensor:
+        """What is damaged, `(B, *)`, as far as a singular direction of it is asked for."""
+        raise UserError(f"{type(self).__name__} has no singular direction to start along")
 
     @abstractmethod
     def distance(self, model: nn.Module, v: Tensor, reference: Any) -> Tensor:
@@ -218,8 +242,14 @@ class AutoencoderAttack(Attack):
         if self.targeted and restart == 0:
             near = Ball(_BESIDE).sample(x, seeds) if self.solver == "scipy" else 0
             return x + near
-        around = Ball(_NUDGE) if self.ball is None else self.ball
-        return self._region(x).project(x + around.sample(x, seeds + restart))
+        if restart == 0 and "first" in data:
+            first: Tensor = data["first"]
+            return first
+        return self._region(x).project(x + self._around().sample(x, seeds + restart))
+
+    def _around(self) -> Ball:
+        """Where starts are drawn from."""
+        return Ball(_NUDGE) if self.ball is None else self.ball
 
 
 def priced(loss: Tensor, v: Tensor, data: Any) -> Tensor:

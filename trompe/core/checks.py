@@ -1,13 +1,14 @@
-"""What is asked of a classifier's outputs and labels, wherever they come in."""
+"""What is asked of a model's outputs and of labels, wherever they come in."""
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from trompe.core.errors import UserError
 
-__all__ = ["check_labels", "check_logits"]
+__all__ = ["check_labels", "check_logits", "posterior"]
 
 
 def check_logits(logits: Any, rows: int) -> Tensor:
@@ -62,3 +63,24 @@ def check_labels(y: Tensor, rows: int, classes: int) -> Tensor:
             f"labels must lie in 0..{classes - 1} for a model of {classes} classes, got {found}"
         )
     return y.long()
+
+
+def posterior(model: nn.Module, x: Tensor) -> Distribution:
+    """`q(z|x)` of a model that has one.
+
+    Raises:
+        UserError: a model without `encode`, or whose `encode` returns no distribution.
+    """
+    encode = getattr(model, "encode", None)
+    if encode is None:
+        raise UserError(
+            f"{type(model).__name__} has no encode(x): an attack on codes needs an autoencoder; "
+            "wrap yours so that it has encode and decode"
+        )
+    code = encode(x)
+    if not isinstance(code, Distribution):
+        raise UserError(
+            f"encode must return a distribution over codes (a PointMass for plain codes), got "
+            f"{type(code).__name__}; wrap the model in an adapter"
+        )
+    return code

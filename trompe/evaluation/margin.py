@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from trompe.attacks.autoencoder import OutputAttack, posterior
+from trompe.attacks.autoencoder import OutputAttack
 from trompe.core import random
+from trompe.core.checks import posterior
 from trompe.core.domains import Box, Images, Near
 from trompe.core.errors import UserError
 from trompe.core.execution import spend, working_copies
