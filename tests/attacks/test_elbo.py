@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from trompe.attacks import ElboAttack, OutputAttack, Penalty
+from trompe.attacks import ElboAttack, LatentAttack, OutputAttack, Penalty
 from trompe.core.domains import Vectors
 from trompe.core.errors import UserError
 from trompe.core.execution import execution
@@ -16,7 +16,7 @@ from trompe.core.geometry import Ball
 from trompe.core.losses import squared_distance
 from trompe.core.protocols import PointMass
 from trompe.core.random import seeds
-from trompe.models import VAE, VAEGAN, AutoencoderAdapter, VAEGANConfig
+from trompe.models import VAE, VAEGAN, AutoencoderAdapter, VAEGANConfig, adapt_autoencoder
 
 DEVIATION, VARIANCE = 0.5, 0.7
 
@@ -202,3 +202,20 @@ def test_slips_are_told() -> None:
         ElboAttack(Ball(0.1), beta=-1.0)
     with pytest.raises(UserError, match="match must be image or reconstruction"):
         ElboAttack(Ball(0.1), match="code")  # type: ignore[arg-type]
+
+
+def test_a_diffusers_autoencoder_is_attacked_by_the_same_calls() -> None:
+    diffusers = pytest.importorskip("diffusers", reason="needs diffusers (the hf extra)")
+    torch.manual_seed(0)
+    vae = diffusers.AutoencoderKL(block_out_channels=(8,), norm_num_groups=4).eval()
+    model = adapt_autoencoder(vae)
+    x, y = torch.rand(2, 2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    for attack in (
+        ElboAttack(Ball(0.1), beta=0.0, steps=5),
+        LatentAttack(Ball(0.1), layer="module.encoder.conv_in", steps=5),
+    ):
+        with torch.no_grad():
+            goal = attack.reference(model, y)
+            found = attack(model, x, y)
+            near, far = (attack.distance(model, image, goal) for image in (found, x))
+        assert bool((near < far).all())
