@@ -88,7 +88,7 @@ def step_for(fit: Fit, model: "nn.Module", examples: int) -> "Step":
 
     common: dict[str, Any] = {
         "schedule": constant,
-        "optimizer": torch.optim.Adagrad,
+        "optimizer": functools.partial(torch.optim.Adagrad, fused=True),
         "weight_decay": 1 / examples,
     }
     if fit.method == "MCEM":

@@ -35,7 +35,7 @@ class Config:
 
     latents: tuple[int, ...] = (3, 5, 10, 20, 200)
     hidden: int = 500
-    marks: tuple[int, ...] = (10_000, 20_000, 50_000, 100_000, 200_000, 500_000)
+    marks: tuple[int, ...] = (10_000, 20_000, 50_000, 100_000, 300_000)
     rates: tuple[float, ...] = (0.01, 0.02, 0.1)
     trial: int = 20_000
     n: int = 2000

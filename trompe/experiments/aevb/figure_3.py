@@ -41,7 +41,7 @@ class Config:
     sizes: tuple[int, ...] = (1000, 50_000)
     latent: int = 3
     hidden: int = 100
-    marks: tuple[int, ...] = (10_000, 30_000, 100_000, 500_000)
+    marks: tuple[int, ...] = (10_000, 30_000, 100_000, 300_000)
     rates: tuple[float, ...] = (0.01, 0.02, 0.1)
     trial: int = 20_000
     n: int = 100
