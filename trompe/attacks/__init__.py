@@ -14,9 +14,11 @@ from trompe.attacks.elastic_net import EAD
 from trompe.attacks.elbo import ElboAttack
 from trompe.attacks.gradient import APGD, APGDT, BIM, FGSM, MIFGSM, PGD, RandFGSM
 from trompe.attacks.peers import ARTAttack, AutoAttack, FoolboxAttack
+from trompe.attacks.poisoning import PoisoningStep
 from trompe.attacks.query import Square
 from trompe.attacks.singular import SingularDirection
 from trompe.attacks.transfer import Transfer
+from trompe.attacks.universal import Goal, NormPenalty, Perturbation, ShiftStep, Universal
 
 __all__ = [
     "APGD",
@@ -35,14 +37,20 @@ __all__ = [
     "DeepFool",
     "ElboAttack",
     "FoolboxAttack",
+    "Goal",
     "LatentAttack",
     "LatentClassifierAttack",
+    "NormPenalty",
     "OutputAttack",
     "Penalty",
+    "Perturbation",
+    "PoisoningStep",
     "ProjectedCW",
     "RandFGSM",
+    "ShiftStep",
     "SingularDirection",
     "Square",
     "StraightThrough",
     "Transfer",
+    "Universal",
 ]
