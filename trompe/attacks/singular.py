@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,8 @@ class SingularDirection(Attack):
     of: Literal["code", "output"] = field(default="code", kw_only=True)
     steps: int = field(default=20, kw_only=True)
 
+    targeted: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         if not isinstance(self.ball, Ball):
             raise UserError(f"SingularDirection fills a Ball, got {self.ball!r}")
@@ -93,7 +95,7 @@ def farther_end(
     steps: int,
     seeds: Tensor,
 ) -> Tensor:
-    """Where the direction ends that `read(model, x)` stretches most: of both ends, the one that moves it more.
+    """The end of the direction that `read(model, x)` stretches most: of both, the one that moves it more.
 
     Args:
         read: what is to change, `(B, *)`, each row a function of its own input.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from trompe import attacks
 from trompe.attacks.autoencoder import AutoencoderAttack, LatentClassifierAttack, Penalty
 from trompe.attacks.base import Attack, ClassifierAttack
+from trompe.attacks.singular import SingularDirection
 from trompe.cli.attack import OnAutoencoder, OnClassifier
 from trompe.cli.command import Command, option
 from trompe.cli.subjects import check_radius
@@ -67,7 +68,7 @@ def _command(kind: type[Attack]) -> type[Command]:
     base: Any = OnClassifier
     if issubclass(kind, LatentClassifierAttack):
         base = _OnCodes
-    elif issubclass(kind, AutoencoderAttack):
+    elif issubclass(kind, AutoencoderAttack | SingularDirection):
         base = OnAutoencoder
     elif not issubclass(kind, ClassifierAttack):
         raise TypeError(f"{kind.__name__} attacks neither classifiers nor autoencoders")
