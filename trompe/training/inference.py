@@ -91,8 +91,8 @@ class MCEMStep(ModelStep):
     There is no encoder. Every example keeps a chain, which moves by one trajectory whenever the example is
     met and begins at a draw from the prior; the weights then follow `updates` gradients on its place. All
     chains share one step size, which is tuned while training goes on. So a chain falls behind the weights
-    the more seldom it is met: on large sets the codes are stale. (The paper says neither where its chains
-    begin nor whether they last.)
+    the more seldom it is met: on large sets the codes are stale. The paper says neither where its chains
+    begin nor whether they last. They live in the process that moves them: train in one.
 
     Args:
         model: an autoencoder; its encoder gets no gradient.
