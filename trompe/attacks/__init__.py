@@ -12,10 +12,12 @@ from trompe.attacks.decoupled import DDN
 from trompe.attacks.deepfool import DeepFool
 from trompe.attacks.elastic_net import EAD
 from trompe.attacks.elbo import ElboAttack
+from trompe.attacks.evasion import evading, watched
 from trompe.attacks.gradient import APGD, APGDT, BIM, FGSM, MIFGSM, PGD, RandFGSM
 from trompe.attacks.peers import ARTAttack, AutoAttack, FoolboxAttack
 from trompe.attacks.poisoning import PoisoningStep
 from trompe.attacks.query import Square
+from trompe.attacks.score_shift import ScoreShift
 from trompe.attacks.singular import SingularDirection
 from trompe.attacks.transfer import Transfer
 from trompe.attacks.universal import Goal, NormPenalty, Perturbation, ShiftStep, Universal
@@ -47,10 +49,13 @@ __all__ = [
     "PoisoningStep",
     "ProjectedCW",
     "RandFGSM",
+    "ScoreShift",
     "ShiftStep",
     "SingularDirection",
     "Square",
     "StraightThrough",
     "Transfer",
     "Universal",
+    "evading",
+    "watched",
 ]
