@@ -123,18 +123,12 @@ def _vaegans() -> Iterator[Recipe]:
     yield Recipe("digits-vaegan", small, "digits", epochs=15, batch=64, lr=4e-3)
     digits = VAEGANConfig((1, 28, 28), latent=32, channels=(32, 64), critic=(32, 64), gamma=0.1)
     yield Recipe("mnist-vaegan", digits, "mnist", epochs=5, lr=2e-3, precision="bf16-mixed")
-    faces = VAEGANConfig(
-        (3, 64, 64), latent=128, channels=(16, 32, 64, 128), critic=(16, 32, 64), gamma=0.1
-    )
-    yield Recipe(
-        "celeba-vaegan",
-        faces,
-        "celeba-smiling",
-        epochs=10,
-        batch=64,
-        lr=2e-3,
-        precision="bf16-mixed",
-    )
+    sizes: dict[str, Any] = {"shape": (3, 64, 64), "latent": 128, "channels": (16, 32, 64, 128)}
+    seen: dict[str, Any] = {"critic": (16, 32, 64), "feature": 2, "gamma": 0.1, "beta": 0.1}
+    how: dict[str, Any] = {"batch": 64, "lr": 2e-3, "precision": "bf16-mixed", "epochs": 12}
+    yield Recipe("celeba-vaegan", VAEGANConfig(**sizes, **seen), "celeba-smiling", **how)
+    plain = AutoencoderConfig(**sizes, architecture="conv")
+    yield Recipe("celeba-vae", plain, "celeba-smiling", **how)
 
 
 RECIPES: dict[str, Recipe] = {

@@ -34,8 +34,9 @@ class Config:
     """What is attacked, on how many images, with which budgets.
 
     Args:
-        models: recipes of the zoo, autoencoders; `latentpoison-vae` is that paper's, of faces.
-        judge: the recipe of the classifier that reads reconstructions.
+        models: recipes of the zoo, autoencoders.
+        judge: the recipe of the classifier that reads reconstructions; `latentpoison-judge` is that
+            paper's, of smiles.
         data: where the images come from; its test split is attacked.
         n: sources; each meets the next image of another class as its target.
         limits: L2 radii at which the attacks are compared.

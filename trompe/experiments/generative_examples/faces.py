@@ -1,6 +1,7 @@
 """The same attacks on autoencoders of faces: a VAE-GAN, and a VAE.
 
-Aligned CelebA faces of 64 x 64 pixels, our subset of people and our centre crop. What is to be changed is
+Aligned CelebA faces of 64 x 64 pixels, our subset of people and our centre crop. The VAE has the VAE-GAN's
+encoder and decoder. What is to be changed is
 the smile, which an independent classifier reads in the reconstruction; with two classes, not to be read as
 the source's is to be read as the target's. Distances are given as RMSD too, in units of the pixel's range.
 """
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PUBLISHED", "SCALES", "Config", "render", "run"]
 
-_VICTIMS = ("celeba-vaegan", "latentpoison-vae")
+_VICTIMS = ("celeba-vaegan", "celeba-vae")
 SCALES = {
     "smoke": Config(
         ("digits-vaegan",), "digits-mlp", "digits", 16, (2.0,), (0.1,), (0.2,), 8, (1, 2), (16,), 400, 5
