@@ -1,9 +1,9 @@
 """The same attacks on autoencoders of faces: a VAE-GAN, and a VAE.
 
 Aligned CelebA faces of 64 x 64 pixels, our subset of people and our centre crop. The VAE has the VAE-GAN's
-encoder and decoder. What is to be changed is
-the smile, which an independent classifier reads in the reconstruction; with two classes, not to be read as
-the source's is to be read as the target's. Distances are given as RMSD too, in units of the pixel's range.
+encoder and decoder. What is to be changed is the smile, which an independent classifier reads in the
+reconstruction; with two classes, not to be read as the source's is to be read as the target's. Distances
+are given as RMSD too, in units of the pixel's range.
 """
 
 from collections.abc import Iterable, Iterator
