@@ -9,7 +9,18 @@ import pytest
 import torch
 
 from tests.audit.conftest import Audited, N
-from trompe.audit import Plan, audit, classifier, defense, estimate, margins, pairs, run, transit
+from trompe.audit import (
+    Estimate,
+    Plan,
+    audit,
+    classifier,
+    defense,
+    estimate,
+    margins,
+    pairs,
+    run,
+    transit,
+)
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.execution import policy
@@ -205,8 +216,8 @@ def test_a_resumed_audit_keeps_to_its_first_estimate(tmp_path: Path) -> None:
         "eps": (0.1,),
         "budget": 99.0,
     }
-    once = audit(Plan(**how), cost=run.Estimate(20, 0.1, 1.0))
-    again = audit(Plan(**how, resume=True), cost=run.Estimate(40, 0.5, 1.0))
+    once = audit(Plan(**how), cost=Estimate(20, 0.1, 1.0))
+    again = audit(Plan(**how, resume=True), cost=Estimate(40, 0.5, 1.0))
     assert whole(once) == whole(again)
 
 
@@ -377,7 +388,7 @@ def test_a_budget_shrinks_the_work_and_the_estimate_says_so() -> None:
 
 
 def test_an_expensive_model_gets_fewer_images_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_pass", lambda model, ready: 0.002)  # 2 s an image
+    monkeypatch.setattr(run, "timed", lambda model, data: 0.002)  # 2 s an image
     cost = estimate(Plan(model=f"{BROUGHT}nearest", budget=60.0))
     assert (cost.n, cost.effort) == (96, 0.1)
     assert str(cost) == "About 42 s for 96 images, at 10% of the usual steps."

@@ -1,7 +1,8 @@
 """The main job: a victim in, a report out."""
 
+from trompe.audit.cost import Estimate
 from trompe.audit.plan import Plan
-from trompe.audit.run import Estimate, audit, estimate
+from trompe.audit.run import audit, estimate
 from trompe.audit.victim import victim
 
 __all__ = ["Estimate", "Plan", "audit", "estimate", "victim"]

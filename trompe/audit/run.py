@@ -15,12 +15,13 @@ from torch import nn
 
 from trompe import zoo
 from trompe.audit import autoencoder, classifier, defense, pairs, spread, transit
+from trompe.audit.cost import PAIRS, Estimate, Price, fitted, timed
 from trompe.audit.part import Part, Progress, Store
 from trompe.audit.plan import Plan, radii
 from trompe.audit.victim import defended, has_gradient, named, recipe, victim
 from trompe.core import random
 from trompe.core.errors import UserError
-from trompe.core.execution import Cost, device_of, execution, has_fast_bf16, metered
+from trompe.core.execution import Cost, execution, has_fast_bf16, metered
 from trompe.core.search import GradientWarning
 from trompe.data import Dataset, load
 from trompe.defenses.reconstruct import Reconstruct
@@ -29,28 +30,7 @@ from trompe.evaluation.records import versions, write_records
 from trompe.models import adapt_autoencoder, is_autoencoder
 from trompe.reports import SEVERITIES, Report, now, write
 
-__all__ = ["Estimate", "audit", "estimate"]
-
-_DEFAULT_N = 500
-_PAIRS = 96
-_FIXED = 10.0  # seconds, whatever the model
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What an audit will cost, before it starts."""
-
-    n: int
-    effort: float
-    seconds: float
-
-    def __str__(self) -> str:
-        reduced = f", at {self.effort:.0%} of the usual steps" if self.effort < 1 else ""
-        return f"About {_duration(self.seconds)} for {self.n} images{reduced}."
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+__all__ = ["audit", "estimate"]
 
 
 @dataclass
@@ -140,60 +120,22 @@ def estimate(plan: Plan) -> Estimate:
 
 
 def _estimate(ready: _Prepared) -> Estimate:
-    plan, total = ready.plan, len(ready.data)
-    price = _price(ready)
-    n = min(total, plan.n or (_DEFAULT_N if plan.budget is None else total))
-    if plan.budget is None:
-        return Estimate(n, 1.0, price.at(n, 1.0))
-    room = 0.7 * plan.budget
-    effort = min(1.0, max(0.1, (room - _FIXED) / max(price.at(min(n, 200), 1.0) - _FIXED, 1e-9)))
-    fits = (k for k in range(n, 20, -1) if price.at(k, effort) <= room)
-    n = next(fits, min(n, 20))
-    return Estimate(n, effort, price.at(n, effort))
+    return fitted(_price(ready), len(ready.data), ready.plan.n, ready.plan.budget)
 
 
-@dataclass(frozen=True)
-class _Price:
-    """Seconds at full effort: of a pair of images for the autoencoder, of its codes' shifts whatever the
-    number of images, and of an image for the rest."""
-
-    pair: float
-    codes: float
-    image: float
-
-    def at(self, n: int, effort: float) -> float:
-        """Seconds for n images; the doctor sees 64 more."""
-        work = min(n, _PAIRS) * self.pair + self.codes + (n + 64) * self.image
-        return _FIXED + effort * work
-
-
-def _price(ready: _Prepared) -> _Price:
+def _price(ready: _Prepared) -> Price:
     """Timed passes, times about as many as each part spends."""
     seconds = [
-        0.0 if model is None else _pass(model, ready)
+        0.0 if model is None else timed(model, ready.data)
         for model in (ready.autoencoder, ready.classifier, ready.defended)
     ]
     pair, bare, guarded = seconds
     if ready.defended is None and ready.plan.model is None:
         guarded = pair + bare  # the audit puts its own autoencoder before its own classifier
     codes = transit.PASSES * pair if ready.reader is not None else 0.0
-    return _Price(
+    return Price(
         1100 * pair, codes, 1000 * bare + (1300 * guarded + 1200 * bare if guarded else 0.0)
     )
-
-
-def _pass(model: nn.Module, ready: _Prepared) -> float:
-    """Seconds of one gradient of one example, in a batch."""
-    x, _ = ready.data.tensors(slice(0, 64))
-    x = x.to(device_of(model, x)).requires_grad_()
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        value = model(x).square().sum()
-        if value.requires_grad:
-            torch.autograd.grad(value, x, allow_unused=True)
-        times.append(time.perf_counter() - start)
-    return min(times) / len(x)
 
 
 def audit(
@@ -288,7 +230,7 @@ def _jobs(
         lying = pairs.Subject(
             ready.names[1],
             ready.autoencoder,
-            ready.data.take(min(_PAIRS, cost.n)),
+            ready.data.take(min(PAIRS, cost.n)),
             ready.judge,
             plan.seed,
             max(20, round(100 * cost.effort)),
@@ -306,11 +248,17 @@ def _jobs(
             cost.effort,
         )
         yield "codes in transit", lambda: transit.examine(sent, store, **told)
-    if ready.classifier is None:
-        return
+    if ready.classifier is not None:
+        yield from _classifier_jobs(ready, ready.classifier, store, cost, told)
+
+
+def _classifier_jobs(
+    ready: _Prepared, model: nn.Module, store: Store, cost: Estimate, told: dict[str, Any]
+) -> Iterator[tuple[str, Callable[[], Part]]]:
+    plan = ready.plan
     bare = classifier.Subject(
         ready.names[0],
-        ready.classifier,
+        model,
         ready.data,
         radii(plan, ready.data),
         plan.norm,
@@ -319,7 +267,7 @@ def _jobs(
     )
     guard = ready.defended
     if guard is None and plan.model is None and ready.autoencoder is not None:
-        guard = Reconstruct(ready.autoencoder, ready.classifier).eval()
+        guard = Reconstruct(ready.autoencoder, model).eval()
     yield (
         "the classifier",
         lambda: classifier.examine(bare, store, surrogate=ready.judge, effort=cost.effort, **told),

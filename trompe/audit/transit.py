@@ -33,9 +33,9 @@ WATCHED = f"{SHIFTED} The defender knows what clean codes look like, and nothing
 _COUPLES = 3  # of classes
 _BATCH = 32
 _STEPS = 200
-PASSES = _COUPLES * _BATCH * _STEPS
-"""About how many gradients of one example all shifts take."""
 _CODES = 1000  # clean codes: half to learn what they look like, half to set thresholds
+PASSES = _COUPLES * (_BATCH * _STEPS + _CODES) + _CODES
+"""About how many gradients of one example this part takes, whatever the number of images."""
 _WIDEST = 2048  # codes beyond which a covariance is too large a thing
 _FPR = 0.05
 _GRID = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -65,8 +65,12 @@ class Subject:
     @cached_property
     def clean(self) -> Tensor:
         """Codes of training images, `(n, *)`."""
-        order = random.seeds(self.seed, len(self.train)).argsort()[:_CODES]
-        return self.codes(self.train.subset(order))
+        return self.codes(self.some(self.train))
+
+    def some(self, data: Dataset) -> Dataset:
+        """As many images as the effort allows, in an order of chance."""
+        order = random.seeds(self.seed, len(data)).argsort()
+        return data.subset(order[: max(100, round(_CODES * self.effort))])
 
     def codes(self, data: Dataset) -> Tensor:
         """One draw of each image's code, in pieces that fit."""
@@ -179,10 +183,9 @@ def _of(data: Dataset, classes: tuple[int, int]) -> tuple[Dataset, Tensor]:
 
 def _learned(subject: Subject, classes: tuple[int, int]) -> list[float]:
     """The shift between two classes, in units of the clean codes' spread."""
-    data, y = _of(subject.train, classes)
-    order = random.seeds(subject.seed, len(data)).argsort()[:_CODES]
-    codes = subject.codes(data.subset(order)).flatten(1)
-    y = y[order].to(codes.device)
+    data, y = _of(subject.some(_of(subject.train, classes)[0]), classes)
+    codes = subject.codes(data).flatten(1)
+    y = y.to(codes.device)
     steps = max(20, round(_STEPS * subject.effort))
     how = Universal(NormPenalty(0.1), FLIP, steps=steps, lr=0.1, start=0.1)
     pieces = range(0, len(codes), _BATCH)

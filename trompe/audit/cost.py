@@ -1,0 +1,79 @@
+"""What an audit will cost: timed passes, and how many images fit a budget."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from trompe.core.execution import device_of
+from trompe.data import Dataset
+
+__all__ = ["PAIRS", "Estimate", "Price", "fitted", "timed"]
+
+PAIRS = 96
+"""The most pairs of images on which an autoencoder is attacked."""
+_DEFAULT_N = 500
+_FIXED = 10.0  # seconds, whatever the model
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an audit will cost, before it starts."""
+
+    n: int
+    effort: float
+    seconds: float
+
+    def __str__(self) -> str:
+        reduced = f", at {self.effort:.0%} of the usual steps" if self.effort < 1 else ""
+        return f"About {_duration(self.seconds)} for {self.n} images{reduced}."
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+@dataclass(frozen=True)
+class Price:
+    """Seconds at full effort: of a pair of images for the autoencoder, of its codes' shifts whatever the
+    number of images, and of an image for the rest."""
+
+    pair: float
+    codes: float
+    image: float
+
+    def at(self, n: int, effort: float) -> float:
+        """Seconds for n images; the doctor sees 64 more."""
+        work = min(n, PAIRS) * self.pair + self.codes + (n + 64) * self.image
+        return _FIXED + effort * work
+
+
+def fitted(price: Price, total: int, n: int | None = None, budget: float | None = None) -> Estimate:
+    """How many of `total` images, and what share of the usual steps, fit a budget in seconds.
+
+    Args:
+        n: as many as asked for, if there are so many and they fit; None chooses.
+    """
+    n = min(total, n or (_DEFAULT_N if budget is None else total))
+    if budget is None:
+        return Estimate(n, 1.0, price.at(n, 1.0))
+    room = 0.7 * budget
+    effort = min(1.0, max(0.1, (room - _FIXED) / max(price.at(min(n, 200), 1.0) - _FIXED, 1e-9)))
+    fits = (k for k in range(n, 20, -1) if price.at(k, effort) <= room)
+    n = next(fits, min(n, 20))
+    return Estimate(n, effort, price.at(n, effort))
+
+
+def timed(model: nn.Module, data: Dataset) -> float:
+    """Seconds of one gradient of one example, in a batch."""
+    x, _ = data.tensors(slice(0, 64))
+    x = x.to(device_of(model, x)).requires_grad_()
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        value = model(x).square().sum()
+        if value.requires_grad:
+            torch.autograd.grad(value, x, allow_unused=True)
+        times.append(time.perf_counter() - start)
+    return min(times) / len(x)
