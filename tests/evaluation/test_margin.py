@@ -10,6 +10,7 @@ from torch.distributions import Distribution, Independent, Normal
 from trompe.core import random
 from trompe.core.domains import Vectors
 from trompe.core.errors import UserError
+from trompe.core.geometry import Norm
 from trompe.core.objective import GradientWarning
 from trompe.core.protocols import PointMass
 from trompe.evaluation.margin import Margin, margin, within
@@ -62,14 +63,11 @@ def test_of_a_linear_map_it_is_r_over_the_largest_singular_value(
         torch.testing.assert_close((adversarial - x).norm(dim=1), high)
 
 
-def test_in_a_box_norm_it_is_the_largest_sum_of_a_row() -> None:
-    """One output unit: the worst change within Linf is the sign of its weights."""
-    row = torch.tensor([[1.0, -2.0, 0.5]])
-    model = Linear(row, torch.tensor([[3.0]]))
-    high = margin(
-        model.eval(), torch.zeros(2, 3), 1.0, norm="Linf", domain=Vectors(), rounds=20
-    ).high
-    torch.testing.assert_close(high, torch.full((2,), 1 / 10.5), rtol=1e-3, atol=0)
+@pytest.mark.parametrize(("norm", "dual"), [("Linf", 3.5), ("L1", 2.0)])
+def test_of_one_unit_it_is_r_over_the_dual_norm_of_its_weights(norm: Norm, dual: float) -> None:
+    model = Linear(torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([[3.0]])).eval()
+    high = margin(model, torch.zeros(2, 3), 1.0, norm=norm, domain=Vectors(), rounds=16).high
+    torch.testing.assert_close(high, torch.full((2,), 1 / (3 * dual)), rtol=1e-3, atol=0)
 
 
 def test_of_a_gaussian_code_it_is_where_the_noncentral_chi_squared_has_its_median() -> None:
