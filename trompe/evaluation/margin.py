@@ -70,8 +70,8 @@ def margin(
     autoencoder the probability is 0 or 1, and the margin that of a plain Lipschitz question. An example whose
     own two draws lie further apart than `r` half of the time has margin 0.
 
-    A search may miss the worst change, so this is an **upper bound** of the true margin, up to the width of
-    the bracket and the error of the draws. At each radius the search raises the mean of
+    A search may miss the worst change: `high` is an **upper bound** of the true margin, but for the error of
+    the draws, and `low` is no proof. At each radius the search raises the mean of
     `||g(x + delta) - E g(x)||^2` over a few fixed draws, from the last round's direction and from random
     points. Whether that breaks the example is decided on `draws` fresh draws, and on up to four times as
     many while their 95% interval contains one half.
