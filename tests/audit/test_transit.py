@@ -81,7 +81,7 @@ def test_one_shift_turns_codes_and_a_random_one_does_not(tmp_path: Path) -> None
 def test_every_detector_has_its_area_and_what_it_catches(tmp_path: Path) -> None:
     part = examined(subject(), tmp_path)
     areas = [m for m in part.metrics if "ROC area" in m.name]
-    caught = [m for m in part.metrics if "5% false alarms" in m.name]
+    caught = [m for m in part.metrics if "set for 5% false alarms" in m.name]
     assert len(areas) == len(caught) == 3
     for m in (*areas, *caught):
         assert m.low is not None
@@ -110,6 +110,15 @@ def test_of_one_class_there_is_nothing_to_flip(tmp_path: Path) -> None:
     part = examined(subject(sample("test", (3,))), tmp_path)
     assert part.sections == []
     assert part.untested == ["Codes changed in transit: the images are of one class."]
+
+
+def test_codes_that_are_all_the_same_cannot_be_shifted(tmp_path: Path) -> None:
+    class Collapsed(Whole):
+        def encode(self, x: Tensor) -> Tensor:
+            return super().encode(torch.zeros_like(x))
+
+    part = examined(subject(model=Collapsed().eval()), tmp_path)
+    assert part.untested == ["Codes changed in transit: all codes are the same."]
 
 
 def test_what_was_learned_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,8 @@ def examine(
     couples = _couples(subject)
     if not couples:
         return Part(untested=["Codes changed in transit: the images are of one class."])
+    if bool((subject.clean == subject.clean[0]).all()):
+        return Part(untested=["Codes changed in transit: all codes are the same."])
     shifts: list[_Shift] = []
     for place, classes in enumerate(couples):
         if deadline is not None and shifts and time.monotonic() > deadline:
@@ -272,7 +274,7 @@ def _noticed(subject: Subject, name: str, found: Detection, part: Part) -> None:
         subject=subject.name, attack=name, threat=WATCHED, seed=subject.seed
     )
     part.metrics.append(metric(area, f"autoencoder: ROC area of the {name}", "higher"))
-    title = f"autoencoder: tampered codes caught by the {name} at {_FPR:.0%} false alarms"
+    title = f"autoencoder: tampered codes caught by the {name} (set for {_FPR:.0%} false alarms)"
     part.metrics.append(metric(caught, title, "higher"))
 
 
@@ -287,8 +289,10 @@ def _finding(subject: Subject, shifts: list[_Shift], found: dict[str, Detection]
     )
     detail = f"A random vector of the same length does so in {calm.value:.0%} of cases."
     for name, each in found.items():
-        detail += f" The {name} catches {each.caught / each.roc.tampered:.0%} of tampered codes"
-        detail += f" at {_FPR:.0%} false alarms." if name == next(iter(found)) else "."
+        caught, alarms = each.caught / each.roc.tampered, each.alarms / each.roc.clean
+        detail += (
+            f" The {name} catches {caught:.0%} of tampered codes at {alarms:.0%} false alarms."
+        )
     interval = in_words(metric(won, "shift flip rate", "lower"))
     return Finding(severity(won.value), head, detail, SHIFTED, interval)
 
