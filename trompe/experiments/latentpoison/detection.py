@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from trompe.experiments.latentpoison._runs import DIGITS, SMOKE, Case, Lab, Subject, cases
+from trompe.experiments.latentpoison._runs import DIGITS, FACES, SMOKE, Case, Lab, Subject, cases
 from trompe.experiments.store import Store
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ class Config:
     codes: int = 8000
 
 
-SCALES = {"smoke": Config(SMOKE, together=4, weights=(1.0,)), "cpu": Config()}
+SCALES = {
+    "smoke": Config(SMOKE, together=4, weights=(1.0,)),
+    "cpu": Config(),
+    "paper": Config(FACES, rho=1.0),
+}
 
 
 def run(config: Config, store: Store) -> Iterator["Record"]:

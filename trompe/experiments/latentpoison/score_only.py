@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trompe.experiments.latentpoison._page import shown
-from trompe.experiments.latentpoison._runs import DIGITS, SMOKE, Case, Lab, Subject
+from trompe.experiments.latentpoison._runs import DIGITS, FACES, SMOKE, Case, Lab, Subject
 from trompe.experiments.store import Store
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ class Config:
     width: float = 0.2
 
 
-SCALES = {"smoke": Config(SMOKE, budgets=((40, 16, 4), (120, 16, 8))), "cpu": Config()}
+SCALES = {
+    "smoke": Config(SMOKE, budgets=((40, 16, 4), (120, 16, 8))),
+    "cpu": Config(),
+    "paper": Config(FACES, rho=1.0, budgets=((300, 16, 16), (600, 32, 16), (2000, 32, 32))),
+}
 
 
 def run(config: Config, store: Store) -> Iterator["Record"]:
