@@ -101,11 +101,17 @@ def conditions(found: Found) -> str:
     )
     if subject.get("warm"):
         text += (
-            f" The poisoning runs go on from the independent VAE's weights for {subject['warm']:g} epochs, "
-            f"where the paper trains from nothing; that VAE has {subject['epochs']:g} epochs, channels "
+            f" The poisoning runs go on from the independent VAE's weights for {_epochs(subject['warm'])}, "
+            f"where the paper trains from nothing; that VAE has {_epochs(subject['epochs'])}, channels "
             f"{subject['channels']} and {subject['latent']} latents."
         )
     return text
+
+
+def _epochs(count: object) -> str:
+    """A number of epochs in words."""
+    number = float(str(count))
+    return "one epoch" if number == 1 else f"{number:g} epochs"
 
 
 def vector_rows(found: Found, attacks: Sequence[str]) -> list[tuple[str, ...]]:

@@ -316,6 +316,26 @@ class Lab:
             config=config,
         )
 
+    def own_reading(self, case: Case) -> Iterator["Record"]:
+        """How often the attacker's own classifier is turned: what the shift was learned for."""
+        from trompe.evaluation.records import Record
+        from trompe.evaluation.shift import read_shift
+
+        vae, shift = self.pair(case)
+        reading = read_shift(
+            vae, shift, self.trained("attacker"), self.test, seed=self.subject.seed
+        )
+        for way in ("0 -> 1", "1 -> 0"):
+            turned = reading.groups()[way] > 0.5
+            yield Record.rate(
+                "flip rate, attacker's classifier",
+                int(turned.sum()),
+                len(turned),
+                subject=self.name,
+                attack=case.name,
+                config={"group": way},
+            )
+
     def classifiers(self) -> Iterator["Record"]:
         """Accuracy of the attacker's classifier and of the judge, on untouched test images."""
         from trompe.evaluation.records import Record

@@ -65,13 +65,15 @@ PUBLISHED = {
 
 
 def run(config: Config, store: Store) -> Iterator["Record"]:
-    """The classifiers, then a cell per shift."""
+    """The classifiers, then each shift as the judge and as the attacker's classifier read it."""
     lab = Lab(config.subject)
     todo = [*cases(config.rho), *(Case(norm=n, rho=r) for r in config.more for n in ("L2", "L1"))]
-    store.total = 1 + len(todo)
+    store.total = 1 + 2 * len(todo)
     yield from store.cell("classifiers", lambda: lab.classifiers())
     for case in todo:
         yield from store.cell(case.name, lambda case=case: lab.records(case))  # type: ignore[misc]
+        own = f"{case.name}, the attacker's reading"
+        yield from store.cell(own, lambda case=case: lab.own_reading(case))  # type: ignore[misc]
 
 
 def render(records: Iterable["Record"]) -> str:
