@@ -9,7 +9,7 @@ from typing import Any
 
 from trompe.core.errors import UserError
 
-__all__ = ["Entry", "catalogue", "chosen", "listing"]
+__all__ = ["Entry", "catalogue", "chosen", "listing", "paper_title"]
 
 _HERE = Path(__file__).parent
 
@@ -46,6 +46,16 @@ def _title(file: Path) -> str:
     """The first line of the docstring."""
     text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
     return text.partition("\n")[0].rstrip(".")
+
+
+def paper_title(paper: str) -> str:
+    """What a paper's page is called: the first line that its folder says of itself.
+
+    >>> paper_title("baselines")
+    'Baselines: attacks that several libraries have, beside each other'
+    """
+    file = _HERE / paper / "__init__.py"
+    return (file.exists() and _title(file)) or paper.replace("_", " ").capitalize()
 
 
 def listing() -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from trompe.core.errors import UserError
-from trompe.experiments.catalogue import Entry, catalogue, chosen
+from trompe.experiments.catalogue import Entry, catalogue, chosen, paper_title
 from trompe.experiments.store import Progress, Store
 
 __all__ = ["SCALES", "reproduce", "write_pages"]
@@ -87,7 +87,7 @@ def write_pages(papers: set[str], results: Path, pages: Path) -> list[Path]:
         parts = [_part(e, results, pages) for e in catalogue() if e.paper == paper]
         path = pages / f"{paper}.md"
         notice = f"<!-- Made from results/{paper}/ by `trompe reproduce {paper}`. Do not edit. -->"
-        head = [notice, f"# {paper.replace('_', ' ').capitalize()}"]
+        head = [notice, f"# {paper_title(paper)}"]
         replace_file(path, "\n\n".join([*head, *filter(None, parts)]) + "\n")
         written.append(path)
     return written

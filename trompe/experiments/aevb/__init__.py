@@ -1,1 +1,1 @@
-"""Kingma & Welling 2014, "Auto-Encoding Variational Bayes": its figures, on digits."""
+"""Auto-encoding variational Bayes (Kingma & Welling 2014), on digits."""

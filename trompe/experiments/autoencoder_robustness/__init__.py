@@ -1,1 +1,1 @@
-"""How far an autoencoder can be moved when nobody chooses where to: damage, margins, one vector for all."""
+"""Robustness of autoencoders: maximum damage, margins, and one vector for all inputs."""

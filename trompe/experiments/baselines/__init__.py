@@ -1,1 +1,1 @@
-"""Our own baselines: attacks that several libraries have, beside each other."""
+"""Baselines: attacks that several libraries have, beside each other."""
