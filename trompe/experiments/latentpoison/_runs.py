@@ -6,7 +6,7 @@ images and fixed before any shift is learned, and no shift ever meets the judge.
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,19 @@ if TYPE_CHECKING:
     from trompe.evaluation.records import Record
     from trompe.zoo import Recipe
 
-__all__ = ["DIGITS", "FACES", "HARD", "SMOKE", "Case", "Lab", "Subject", "cases", "effective_beta"]
+__all__ = [
+    "DIGITS",
+    "FACES",
+    "HARD",
+    "LONG_DIGITS",
+    "PUBLISHED_FACES",
+    "SMOKE",
+    "Case",
+    "Lab",
+    "Subject",
+    "cases",
+    "effective_beta",
+]
 
 Reduction = Literal["elbo", "paper"]
 
@@ -107,6 +119,11 @@ FACES = Subject(
     steps=250,
     rate=0.05,
 )
+PUBLISHED_FACES = replace(
+    FACES, channels=(64, 128, 256, 512), warm=0, lr=2e-4, precision="32-true", steps=1000
+)
+"""The published sizes, and poisoning from nothing."""
+LONG_DIGITS = replace(DIGITS, epochs=30, reads=6, steps=1000)
 
 
 def effective_beta(subject: Subject) -> float:

@@ -9,7 +9,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from trompe.experiments.latentpoison._runs import DIGITS, HARD, SMOKE, Case, Lab, Subject, cases
+from trompe.experiments.latentpoison._runs import (
+    DIGITS,
+    HARD,
+    LONG_DIGITS,
+    SMOKE,
+    Case,
+    Lab,
+    Subject,
+    cases,
+)
 from trompe.experiments.store import Store
 
 if TYPE_CHECKING:
@@ -42,7 +51,11 @@ class Config:
     sweep: tuple[float, ...] = (0.01, 0.1, 1.0)
 
 
-SCALES = {"smoke": Config(SMOKE, None, sweep=(0.1,)), "cpu": Config()}
+SCALES = {
+    "smoke": Config(SMOKE, None, sweep=(0.1,)),
+    "cpu": Config(),
+    "paper": Config(LONG_DIGITS),
+}
 
 PUBLISHED = {
     "flips": (FLIPS, "what this project asks for; the paper has no digits"),

@@ -8,7 +8,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trompe.experiments.latentpoison._runs import DIGITS, FACES, SMOKE, Lab, Subject, cases
+from trompe.experiments.latentpoison._runs import (
+    DIGITS,
+    FACES,
+    LONG_DIGITS,
+    PUBLISHED_FACES,
+    SMOKE,
+    Lab,
+    Subject,
+    cases,
+)
 from trompe.experiments.store import Store
 
 if TYPE_CHECKING:
@@ -30,7 +39,11 @@ class Config:
     rho: float = 0.1
 
 
-SCALES = {"smoke": Config((SMOKE,)), "cpu": Config()}
+SCALES = {
+    "smoke": Config((SMOKE,)),
+    "cpu": Config(),
+    "paper": Config((PUBLISHED_FACES, LONG_DIGITS), rho=1.0),
+}
 
 _SOURCE = "Creswell, Bharath & Sengupta 2017, appendix 6.4, read off figure 10"
 PUBLISHED = {"hard to detect": (("L2 Independent", "L2 Poisoning"), _SOURCE)}

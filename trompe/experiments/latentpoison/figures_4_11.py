@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trompe.experiments.latentpoison._runs import DIGITS, SMOKE, Case, Lab, Subject, cases
+from trompe.experiments.latentpoison._runs import (
+    DIGITS,
+    LONG_DIGITS,
+    SMOKE,
+    Case,
+    Lab,
+    Subject,
+    cases,
+)
 from trompe.experiments.store import Store
 
 if TYPE_CHECKING:
@@ -36,7 +44,7 @@ class Config:
     n: int = 8
 
 
-SCALES = {"smoke": Config(SMOKE, n=4), "cpu": Config()}
+SCALES = {"smoke": Config(SMOKE, n=4), "cpu": Config(), "paper": Config(LONG_DIGITS)}
 
 
 def run(config: Config, store: Store) -> Iterator["Record"]:

@@ -10,7 +10,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trompe.experiments.latentpoison._runs import FACES, SMOKE, Case, Lab, Subject, cases
+from trompe.experiments.latentpoison._runs import (
+    FACES,
+    PUBLISHED_FACES,
+    SMOKE,
+    Case,
+    Lab,
+    Subject,
+    cases,
+)
 from trompe.experiments.store import Store
 
 if TYPE_CHECKING:
@@ -34,7 +42,11 @@ class Config:
     more: tuple[float, ...] = (1.0,)
 
 
-SCALES = {"smoke": Config(SMOKE), "cpu": Config()}
+SCALES = {
+    "smoke": Config(SMOKE),
+    "cpu": Config(),
+    "paper": Config(PUBLISHED_FACES, rho=1.0, more=(0.1,)),
+}
 
 _SOURCE = "Creswell, Bharath & Sengupta 2017, tables 1 and 2: 100 test faces, another VAE and judge"
 _ROWS = ("original 1", "reconstruction 1", "0 -> 1", "original 0", "reconstruction 0", "1 -> 0")
