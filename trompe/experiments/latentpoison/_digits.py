@@ -27,7 +27,7 @@ _WAYS = ("0 -> 1", "1 -> 0")
 def rendered(records: Sequence["Record"]) -> str:
     """Everything on the page."""
     cells = list(dict.fromkeys(str(r.config["cell"]) for r in records))
-    apart = [cell for cell in cells if cell in ("mean-normalised", "hard")]
+    apart = [cell for cell in cells if cell != "classifiers" and not cell.startswith(KINDS)]
     main = Found([r for r in records if r.config["cell"] not in apart])
     others = {cell: Found([r for r in records if r.config["cell"] == cell]) for cell in apart}
     rows = [_row(main, attack, attack) for attack in main.attacks()]
@@ -79,16 +79,35 @@ def _row(found: Found, attack: str, name: str) -> tuple[str, ...]:
     )
 
 
-def _asked(found: Found) -> str:
+def _about(name: str, found: Found) -> str:
+    """What another subject is: its name, its pair and its effective beta."""
+    return f"{name}, digits {' and '.join(found.names)}, effective beta {found.beta:g}"
+
+
+def _meets(found: Found, attack: str) -> bool:
+    """Whether a shift turns the judge both ways and leaves its confidence as it was."""
+    flips = [found.at("flip rate", attack, way).value for way in _WAYS]
+    gaps = [found.at("epsilon gap", attack, way).value for way in _WAYS]
+    return min(flips) >= FLIPS and max(gaps) <= GAP
+
+
+def _asked(found: Found, others: dict[str, Found]) -> str:
     """The acceptance of this experiment, on the independent L2 shift of the table's price."""
     attack = next(a for a in found.attacks() if a.startswith("Independent, L2"))
-    flips = [found.at("flip rate", attack, way) for way in _WAYS]
-    gaps = [found.at("epsilon gap", attack, way) for way in _WAYS]
-    met = all(r.value >= FLIPS for r in flips) and all(r.value <= GAP for r in gaps)
+    flips = words([shown(found.at("flip rate", attack, way), 3) for way in _WAYS])
+    gaps = words([shown(found.at("epsilon gap", attack, way), 3) for way in _WAYS])
+    met = [a for a in found.attacks() if _meets(found, a)]
+    met += [
+        f"{a} ({name})"
+        for name, other in others.items()
+        for a in other.attacks()
+        if _meets(other, a)
+    ]
     return (
         f"**Asked**: flips of at least {FLIPS:g} both ways and gaps of at most {GAP:g} with {attack}. "
-        f"**Found**: flips {words([shown(r, 3) for r in flips])}, gaps {words([shown(r, 3) for r in gaps])}: "
-        f"{'met' if met else '**missed**'}."
+        f"**Found**: flips {flips}, gaps {gaps}: {'met' if attack in met else '**missed**'}. The shifts that "
+        f"meet it: {'; '.join(met) or 'none'}. A surer classifier of the attacker's is satisfied sooner, and "
+        "the price then stops the shift before the judge, who is another network, is turned as surely."
     )
 
 

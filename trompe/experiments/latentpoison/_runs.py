@@ -171,10 +171,15 @@ def cases(rho: float) -> list[Case]:
 
 
 class Lab:
-    """Everything about one subject, trained when first asked for and kept in the zoo."""
+    """Everything about one subject, trained when first asked for and kept in the zoo.
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
+    Args:
+        subject: the classes, the VAE and the classifiers.
+        smoothing: of the labels that the attacker's classifier is trained on.
+    """
+
+    def __init__(self, subject: Subject, smoothing: float = 0.0) -> None:
+        self.subject, self.smoothing = subject, smoothing
 
     @property
     def name(self) -> str:
@@ -197,7 +202,15 @@ class Lab:
         )
         own: dict[str, Any] = {"batch": s.batch, "epochs": s.epochs, "precision": s.precision}
         return {
-            "attacker": Recipe(f"{self.name}-attacker", plain, s.data, seed=101, lr=2e-3, **common),
+            "attacker": Recipe(
+                f"{self.name}-attacker",
+                plain,
+                s.data,
+                seed=101,
+                lr=2e-3,
+                smoothing=self.smoothing,
+                **common,
+            ),
             "judge": Recipe(f"{self.name}-judge", deep, s.data, seed=202, lr=4e-3, **common),
             "vae": Recipe(f"{self.name}-vae", vae, s.data, seed=s.seed, lr=s.lr, **own),
         }
@@ -252,6 +265,7 @@ class Lab:
         step = self._independent(case) if case.kind == "Independent" else self._poisoning(case)
         whole = nn.ModuleDict(dict(step.modules()))
         key = {"case": case, "subject": self.subject, "data": self.train.checksum, "procedure": 1}
+        key |= {"smoothing": self.smoothing} if self.smoothing else {}
         name = f"{self.name}-{case.kind.lower().replace('+', '-')}"
         zoo.keep(name, key, whole, lambda folder: self._fit(step, case, folder))
         vae = whole["model"] if "model" in whole else self.trained("vae")

@@ -151,7 +151,9 @@ def confidences(records: Sequence["Record"]) -> str:
     parts = [classifiers(found), conditions(found), _turned(found), _claim(found)]
     for number, norm in ((1, "L2"), (2, "L1")):
         parts += [f"### Table {number}: mean confidence, {norm} price", _table(found, norm)]
-    parts += ["### How often the other class is read", _carried(found), _dear(found), _flips(found)]
+    parts += ["### How often the other class is read", _dear(found)]
+    if any(r.metric == _OWN for r in found.records):
+        parts += [_carried(found), _flips(found)]
     return "\n\n".join(parts)
 
 
