@@ -50,7 +50,7 @@ def rendered(records: Sequence["Record"]) -> str:
     parts = [
         classifiers(main),
         conditions(main),
-        _asked(main),
+        _asked(main, others),
         _sparser(main),
         _variants(main, others),
     ]
