@@ -39,7 +39,7 @@ class Config:
 
     data: str = "mnist"
     betas: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0)
-    seeds: int = 5
+    seeds: int = 3
     images: int = 32
     r: tuple[float, ...] = (4.0, 6.0)
     steps: int = 25
@@ -50,7 +50,7 @@ class Config:
 SCALES = {
     "smoke": Config("digits", (1.0, 4.0), 2, 8, (1.0,), 10, 6, 16),
     "cpu": Config(),
-    "paper": Config(images=1000, r=(4.0, 5.0, 6.0, 8.0), steps=100, rounds=10, draws=256),
+    "paper": Config(seeds=5, images=1000, r=(4.0, 5.0, 6.0, 8.0), steps=100, rounds=10, draws=256),
 }
 
 PUBLISHED: dict[str, Any] = {}
