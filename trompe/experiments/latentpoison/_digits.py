@@ -106,8 +106,9 @@ def _asked(found: Found, others: dict[str, Found]) -> str:
     return (
         f"**Asked**: flips of at least {FLIPS:g} both ways and gaps of at most {GAP:g} with {attack}. "
         f"**Found**: flips {flips}, gaps {gaps}: {'met' if attack in met else '**missed**'}. The shifts that "
-        f"meet it: {'; '.join(met) or 'none'}. A surer classifier of the attacker's is satisfied sooner, and "
-        "the price then stops the shift before the judge, who is another network, is turned as surely."
+        f"meet it: {'; '.join(met) or 'none'}. Two things stand in the way of the others: a sure classifier "
+        "of the attacker's is satisfied before the judge, who is another network, is turned as surely; and a "
+        "shift that begins as noise keeps some of it for many steps."
     )
 
 
@@ -116,7 +117,7 @@ def _sparser(found: Found) -> str:
     first: dict[tuple[str, str], float] = {}
     for attack in found.attacks():
         case = found.case(attack)
-        if case["mode"] == "add" and not case["per_direction"]:
+        if case["mode"] == "add" and not case["per_direction"] and not case.get("steps"):
             key = (str(case["norm"]), str(case["kind"]))
             first.setdefault(key, found.vectors(attack)[0].value)
     apart = {kind: first["L1", kind] - first["L2", kind] for kind in KINDS}
@@ -150,6 +151,10 @@ def _variants(main: Found, others: dict[str, Found]) -> str:
             said.append(f"the mask that multiplies flips {_mean_flip(main, attack):.3f} ({holds})")
         if case["per_direction"]:
             said.append(f"a vector for each direction {_mean_flip(main, attack):.3f}")
+        if case.get("steps"):
+            said.append(
+                f"the same learned for {case['steps']} steps {_mean_flip(main, attack):.3f}"
+            )
     for found in others.values():
         for attack in found.attacks():
             pair = " and ".join(found.names)

@@ -149,6 +149,7 @@ class Case:
         kind: `"Independent"`, `"Poisoning"` or `"Poisoning+Class"`.
         norm, rho: of the price.
         mode, per_direction: see `trompe.attacks.universal.Universal`.
+        steps: batches that an independent shift is learned on; None takes the subject's number.
     """
 
     kind: str = "Independent"
@@ -156,12 +157,14 @@ class Case:
     rho: float = 0.1
     mode: Literal["add", "multiply"] = "add"
     per_direction: bool = False
+    steps: int | None = None
 
     @property
     def name(self) -> str:
         """As a row is called."""
         more = ", multiplied" if self.mode == "multiply" else ""
         more += ", one vector per direction" if self.per_direction else ""
+        more += f", {self.steps} steps" if self.steps else ""
         return f"{self.kind}, {self.norm}, rho {self.rho:g}{more}"
 
 
@@ -250,7 +253,7 @@ class Lab:
             NormPenalty(case.rho, case.norm),
             mode=case.mode,
             per_direction=case.per_direction,
-            steps=self.subject.steps,
+            steps=case.steps or self.subject.steps,
             lr=self.subject.rate,
             start=self.subject.start,
         )
@@ -316,7 +319,7 @@ class Lab:
         history = train(
             step,
             Batches(self.train.x, self.train.y, size=s.batch, seed=s.seed),
-            steps=s.steps if alone else None,
+            steps=(case.steps or s.steps) if alone else None,
             epochs=None if alone else s.warm or s.epochs,
             seed=s.seed,
             directory=folder,

@@ -45,16 +45,18 @@ class Config:
         hard: another pair, attacked once.
         rho: of the six shifts.
         sweep: prices of the independent shift.
+        long: steps of one more independent shift, to see what convergence is worth.
     """
 
     subject: Subject = DIGITS
     hard: Subject | None = HARD
     rho: float = 0.1
     sweep: tuple[float, ...] = (0.01, 0.1, 1.0)
+    long: int = 1000
 
 
 SCALES = {
-    "smoke": Config(SMOKE, None, sweep=(0.1,)),
+    "smoke": Config(SMOKE, None, sweep=(0.1,), long=120),
     "cpu": Config(),
     "paper": Config(LONG_DIGITS),
 }
@@ -72,6 +74,7 @@ def run(config: Config, store: Store) -> Iterator["Record"]:
     todo = cases(config.rho)
     todo += [Case(norm=n, rho=r) for n in ("L2", "L1") for r in config.sweep]
     todo += [Case(rho=config.rho, mode="multiply"), Case(rho=config.rho, per_direction=True)]
+    todo += [Case(rho=config.rho, steps=config.long)]
     once = list(dict.fromkeys(todo))
     others = _others(config)
     store.total = 1 + len(once) + len(others)
