@@ -64,6 +64,13 @@ def test_the_order_follows_from_the_records(areas: Outcome, by: float, word: str
     assert word in line
 
 
+def test_an_order_that_needs_the_published_measurement_is_said_to(areas: Outcome) -> None:
+    published = "VAE, published KL" + auddc.SAMPLED
+    apart = moved(moved(areas[0], "VAE", -0.1), published, 0.1)
+    assert "more about the measurement" in _area_page.rendered(apart)
+    assert "more about the measurement" not in _area_page.rendered(moved(apart, "VAE", 0.1))
+
+
 def test_the_interval_allows_for_other_trainings_and_other_pairs() -> None:
     generator = torch.Generator().manual_seed(0)
     covered = 0
