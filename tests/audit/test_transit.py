@@ -121,6 +121,16 @@ def test_codes_that_are_all_the_same_cannot_be_shifted(tmp_path: Path) -> None:
     assert part.untested == ["Codes changed in transit: all codes are the same."]
 
 
+def test_test_codes_share_no_noise_with_those_that_detectors_know() -> None:
+    class Noise(Whole):
+        def encode(self, x: Tensor) -> Tensor:
+            flat = 0 * x.flatten(1)
+            return torch.distributions.Normal(flat, flat + 1)  # type: ignore[return-value]
+
+    of = subject(model=Noise().eval())
+    assert (of.codes(of.data)[:100] - of.clean[:100]).abs().amax(1).min() > 0.1
+
+
 def test_what_was_learned_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = examined(subject(), tmp_path)
     monkeypatch.setattr(transit, "_learned", lambda *_: pytest.fail("was learned before"))

@@ -36,6 +36,7 @@ _STEPS = 200
 _CODES = 1000  # clean codes: half to learn what they look like, half to set thresholds
 PASSES = _COUPLES * (_BATCH * _STEPS + _CODES) + _CODES
 """About how many gradients of one example this part takes, whatever the number of images."""
+_LEARNED = 1  # number of the draws of training codes, whose noise test codes must not share
 _WIDEST = 2048  # codes beyond which a covariance is too large a thing
 _FPR = 0.05
 _GRID = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -65,19 +66,20 @@ class Subject:
     @cached_property
     def clean(self) -> Tensor:
         """Codes of training images, `(n, *)`."""
-        return self.codes(self.some(self.train))
+        return self.codes(self.some(self.train), _LEARNED)
 
     def some(self, data: Dataset) -> Dataset:
         """As many images as the effort allows, in an order of chance."""
         order = random.seeds(self.seed, len(data)).argsort()
         return data.subset(order[: max(100, round(_CODES * self.effort))])
 
-    def codes(self, data: Dataset) -> Tensor:
-        """One draw of each image's code, in pieces that fit."""
+    def codes(self, data: Dataset, number: int = 0) -> Tensor:
+        """One draw of each image's code, in pieces that fit; `number` says which."""
         made = []
         for x, _, index in data.batches(256):
             x = x.to(device_of(self.model, x))
-            with torch.no_grad(), random.streams(random.seeds(self.seed, index).to(x.device)):
+            seeds = random.seeds(self.seed, index).to(x.device)
+            with torch.no_grad(), random.streams(seeds, number):
                 made.append(random.sample(self.model.encode(x)))  # type: ignore[operator]
         return torch.cat(made)
 
@@ -186,7 +188,7 @@ def _of(data: Dataset, classes: tuple[int, int]) -> tuple[Dataset, Tensor]:
 def _learned(subject: Subject, classes: tuple[int, int]) -> list[float]:
     """The shift between two classes, in units of the clean codes' spread."""
     data, y = _of(subject.some(_of(subject.train, classes)[0]), classes)
-    codes = subject.codes(data).flatten(1)
+    codes = subject.codes(data, _LEARNED).flatten(1)
     y = y.to(codes.device)
     steps = max(20, round(_STEPS * subject.effort))
     how = Universal(NormPenalty(0.1), FLIP, steps=steps, lr=0.1, start=0.1)
