@@ -57,6 +57,10 @@ def two_classes():
     return Nearest(2).eval()
 
 
+def judge():
+    return Changed(lambda m, x: m(x)[:, :2]).eval()
+
+
 def in_train_mode():
     return Nearest()
 

@@ -9,7 +9,7 @@ from tests.cli.conftest import Run
 from trompe.evaluation.records import read_records
 
 PAIR = ["--data", "digits[0,1]"]
-OWN = ["--classifier", "own:two_classes", "--judge", "own:two_classes"]
+OWN = ["--classifier", "own:two_classes", "--judge", "own:judge"]
 
 
 def test_one_shift_turns_both_classes_and_is_kept(run: Run, home: Path) -> None:
@@ -72,6 +72,14 @@ def test_a_cap_is_kept(run: Run, home: Path) -> None:
         (["--model", "own:identity", *PAIR, *OWN, "--rho", "-1"], "rho must be zero or more"),
         (["--model", "own:identity", *PAIR, *OWN, "--steps", "0"], "steps must be at least 1"),
         (["--model", "own:identity", *PAIR, "--classifier", "own:identity"], "is an autoencoder"),
+        (
+            ["--model", "own:identity", *PAIR, "--classifier", "own:nearest"],
+            "--classifier own:nearest tells 10 classes apart; digits[0,1] has two",
+        ),
+        (
+            ["--model", "own:identity", *PAIR, *OWN[:3], OWN[1]],
+            "is the attacker's classifier; a judge is one that no shift meets",
+        ),
         (
             ["--model", "own:identity", *PAIR, *OWN, "--pictures", "-1"],
             "--pictures must be at least 0",

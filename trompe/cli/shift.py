@@ -134,6 +134,10 @@ class Shift(Command):
 
         if self.pictures < 0:
             raise UserError(f"--pictures must be at least 0, got {self.pictures}")
+        if self.judge is not None and self.judge == self.classifier:
+            raise UserError(
+                f"--judge {self.judge} is the attacker's classifier; a judge is one that no shift meets"
+            )
         folder = require_folder(self.out or Path("trompe-attack", "shift"))
         how, place = self.settings(), device(self.device)
         with users_code(self.model, self.data, self.classifier, self.judge):
@@ -216,7 +220,9 @@ class Shift(Command):
 
         named = self.classifier if kind == "classifier" else self.judge
         if named is not None:
-            return classifier(named, train, _PURPOSE)
+            model = classifier(named, train, _PURPOSE)
+            _check_two(model, f"--{kind} {named}", train)
+            return model
         return zoo.get(recipe(kind, spec, train, self.seed))
 
     def _learned(
@@ -259,6 +265,18 @@ class Shift(Command):
             buffer, delta=shift.delta.detach().cpu().numpy(), mode=np.array(shift.mode)
         )
         return {"shift.npz": buffer.getvalue(), **files_of(taken, test, self.pictures)}
+
+
+def _check_two(model: "nn.Module", named: str, train: "Dataset") -> None:
+    """A classifier of more classes would take labels 0 and 1 for its own first two."""
+    import torch
+
+    with torch.no_grad():
+        count = model(train.tensors(slice(0, 1))[0]).shape[1]
+    if count != 2:
+        raise UserError(
+            f"{named} tells {count} classes apart; {train.name} has two, and so must a classifier of it"
+        )
 
 
 def _rows(records: list["Record"]) -> list[tuple[str, str, str, str]]:
