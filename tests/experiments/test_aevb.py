@@ -100,6 +100,8 @@ def test_a_large_set_leaves_monte_carlo_em_behind(outcome: Outcome) -> None:
     text = figure_3.render(both)
     assert "not on the large one: **holds**" in text
     assert "by 9.0 with 200" in text
+    wide = [replace(r, low=-1.0) if r.value == 9.0 else r for r in both]
+    assert "not on the large one: **is unresolved**" in figure_3.render(wide)
 
 
 def test_initial_weights_are_small_and_the_seeds_own() -> None:

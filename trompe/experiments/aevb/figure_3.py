@@ -257,8 +257,9 @@ def _claims(records: list["Record"]) -> list[str]:
     if len(sizes) < 2:
         return [first]
     few, many = (_apart(records, size, "MCEM", "test") for size in (sizes[0], sizes[-1]))
-    close, behind = contrast(few) != "more", contrast(many) == "more"
-    verdict = "holds" if close and behind else "fails"
+    close, behind = contrast(few) != "more", contrast(many)
+    verdict = "holds" if behind == "more" else "is unresolved"
+    verdict = verdict if close and behind != "less" else "fails"
     second = (
         "Monte Carlo EM keeps up with AEVB on the small set and not on the large one: "
         f"**{verdict}** (behind by {few.value:.1f} nats with {sizes[0]:,} images and by {many.value:.1f} "
