@@ -101,6 +101,12 @@ def test_a_step_is_all_in_its_steepest_tenth() -> None:
     assert all(value != value for value in curves.shape([0.0, 1.0], [1.0, 0.9]))
 
 
+def test_a_fall_beyond_the_target_has_no_share_of_the_way() -> None:
+    drop, share = curves.shape([0.0, 1.0, 2.0], [1.0, 0.9, 0.0])
+    assert drop == pytest.approx(0.09)
+    assert share != share
+
+
 def test_attacks_on_the_output_meet_the_same_ball(tmp_path: Path) -> None:
     records, page = smoke("output_attack", tmp_path)
     for record in records:

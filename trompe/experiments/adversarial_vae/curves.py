@@ -116,7 +116,8 @@ def shape(distortion: list[float], distance: list[float]) -> tuple[float, float]
 
     The first is the largest fall of the distance while the distortion grows by 0.1. The second is the
     distortion between 90% and 10% of the whole fall, over the distortion at 10%: 8/9 for a straight line from
-    the clean input, 0 for a step. Both are NaN where the curve is undefined or never falls.
+    the clean input, 0 for a step. Both are NaN where the curve is undefined or falls by half or less; the
+    share is where most of the fall lies beyond a distortion of 1.1.
 
     >>> [round(value, 3) for value in shape([0.0, 0.5, 1.0], [1.0, 0.5, 0.0])]
     [0.1, 0.889]
@@ -139,6 +140,8 @@ def shape(distortion: list[float], distance: list[float]) -> tuple[float, float]
     if fall <= 0.5:
         return float("nan"), float("nan")
     steepest = float((reached[:-100] - reached[100:]).max())
+    if reached[-1] > y[0] - 0.9 * fall:
+        return steepest, float("nan")
     early, late = (float(fine[(reached <= y[0] - part * fall).argmax()]) for part in (0.1, 0.9))
     return steepest, (late - early) / late
 
