@@ -54,7 +54,7 @@ def test_margins_come_with_what_the_bound_is_made_of(
         assert record.value >= 0
         assert record.extra["posterior deviation"] > 0
         assert record.extra["encoder's singular value"] > 0
-    assert "upper bounds" in outcome[1]
+    assert "upper bound" in outcome[1]
 
 
 def margins(values: dict[float, list[float]]) -> list[Record]:

@@ -76,8 +76,9 @@ def rendered(records: list[Record]) -> str:
     rows = [row for metric, betas in found.items() for row in _rows(metric, betas)]
     table = Table("", columns, tuple(rows))  # type: ignore[arg-type]
     note = (
-        "Margins are means over images, with Student intervals over trainings. A search may miss the worst "
-        "change, so they are upper bounds. A larger beta also reconstructs worse: an output that says less "
+        "Margins are means over images of the middles of their brackets, with Student intervals over "
+        "trainings. A search may miss the worst change, so that a bracket's upper end is an upper bound, and "
+        "its lower end is none. A larger beta also reconstructs worse: an output that says less "
         "about its input is harder to move, and part of the growth is that. The last column is the share of "
         "images whose own two draws lie further apart than r half of the time; an image that nothing broke "
         "counts with the largest radius tried."
