@@ -105,7 +105,7 @@ def _draws(
         raise UserError(
             f"expected at least 1 draw for each example, and a positive width, got {count} and {widen}"
         )
-    named = random.seeds(0, len(x)).to(x.device) if seeds is None else seeds
+    named = (random.seeds(0, len(x)) if seeds is None else seeds).to(x.device)
     posterior, prior = model.encode(x), model.prior
     proposal = Independent(
         Normal(posterior.mean, widen * posterior.stddev), posterior.mean.ndim - 1
@@ -202,7 +202,7 @@ def marginal_likelihood(
     _check(model, x)
     if chains < 2 or samples < 4 * chains:
         raise UserError("the estimate needs 2 chains or more, and at least 4 samples of each")
-    named = random.seeds(0, len(x)).to(x.device) if seeds is None else seeds
+    named = (random.seeds(0, len(x)) if seeds is None else seeds).to(x.device)
     with torch.no_grad(), random.streams(named):
         found, joint = _posterior(model, x, chains, -(-samples // chains), warmup, thin)
         shape = (2, -1, chains, len(x))
