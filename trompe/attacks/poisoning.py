@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trompe.attacks.universal import ShiftStep, Universal
+from trompe.attacks.universal import Universal
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.losses import cross_entropy
@@ -59,7 +59,7 @@ class PoisoningStep:
         if not phi >= 0:
             raise UserError(f"phi must be zero or more, got {phi}")
         self.model, self.classifier, self.phi, self.schedule = model, classifier, phi, schedule
-        self.attack = ShiftStep(how, self._read, (latent,), head=self._drawn, seed=seed)
+        self.attack = how.step(self._read, (latent,), head=self._drawn, seed=seed)
         self._weights = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self._weights, lr=lr, weight_decay=0.0, fused=True)
 
