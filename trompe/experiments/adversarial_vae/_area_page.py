@@ -212,9 +212,9 @@ def _images(found: Records) -> str:
     binary, grey = (_apart(found[name], PUBLISHED["AE"][3]) for name in names)
     nearer = "grey" if grey < binary else "binarised"
     return (
-        f"The published curve of the AE is at most {binary:.3f} from ours trained on binarised images, and at "
-        f"most {grey:.3f} from ours trained on grey ones: {nearer} training comes nearer. The attacked images "
-        "are grey in either case."
+        f"The published curve of the AE is at most {binary:.3f} from ours trained on binarised images, and "
+        f"at most {grey:.3f} from ours trained on grey ones: {nearer} training comes nearer. The attacked "
+        "images are grey in either case."
     )
 
 
