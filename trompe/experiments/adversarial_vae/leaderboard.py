@@ -58,7 +58,7 @@ class Config:
 
 SCALES = {
     "smoke": Config("digits", (2.0,), (2.0,), 2, 12, (-4, 6), 25, "digits-mlp", 100),
-    "cpu": Config(seeds=3),
+    "cpu": Config(correlations=(5.0,), seeds=3),
     "paper": Config(pairs=500, octaves=(-20, 20), steps=1000, images=10_000),
 }
 
