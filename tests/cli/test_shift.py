@@ -72,6 +72,7 @@ def test_a_cap_is_kept(run: Run, home: Path) -> None:
         (["--model", "own:identity", *PAIR, *OWN, "--rho", "-1"], "rho must be zero or more"),
         (["--model", "own:identity", *PAIR, *OWN, "--steps", "0"], "steps must be at least 1"),
         (["--model", "own:identity", *PAIR, "--classifier", "own:identity"], "is an autoencoder"),
+        (["--model", "own:identity", *PAIR, *OWN, "--n", "1"], "--n 1: the examples to measure on"),
         (
             ["--model", "own:identity", *PAIR, "--classifier", "own:nearest"],
             "--classifier own:nearest tells 10 classes apart; digits[0,1] has two",

@@ -64,6 +64,15 @@ def test_pictures_without_and_with_the_shift() -> None:
     assert (after - before)[:, 0].tolist() == [1.75, 1.75, -1.75, -1.75]
 
 
+def test_both_classes_are_needed_and_a_judge_of_two() -> None:
+    upper = from_arrays(VALUES[2:].numpy(), LABELS[2:].numpy(), classes=("0", "1"))
+    reading = read_shift(Identity(), SHIFT, judge, upper)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="are of one class"):
+        list(shift_records(reading, SHIFT.delta))
+    with pytest.raises(UserError, match="tells 4 classes apart"):
+        read_shift(Identity(), SHIFT, lambda x: judge(x).repeat(1, 2), upper)  # type: ignore[arg-type]
+
+
 def test_labels_are_needed() -> None:
     with pytest.raises(UserError, match="has no labels"):
         read_shift(Identity(), SHIFT, judge, from_arrays(VALUES.numpy()))  # type: ignore[arg-type]

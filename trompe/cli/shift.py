@@ -196,6 +196,11 @@ class Shift(Command):
             whole, keep = train, [p for p in places if p % 2] or [1]
             train = whole.subset(slice(0, None, 2))
             test, places = whole.subset(keep), keep
+        if test.y is not None and bool((test.y == test.y[0]).all()):
+            raise UserError(
+                f"--n {self.n}: the examples to measure on are of one class, and a shift goes both ways; "
+                "take more"
+            )
         if train.y is None or len(train.classes) != 2:
             raise UserError(
                 f"{train.name} has {len(train.classes)} classes; a shift goes from one class to another: "

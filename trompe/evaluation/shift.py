@@ -65,7 +65,7 @@ def read_shift(
         seed: of the draws of codes.
 
     Raises:
-        UserError: labels other than 0 and 1, or none.
+        UserError: labels other than 0 and 1, or none; a judge of another number of classes.
     """
     parts: list[tuple[Tensor, ...]] = []
     for x, y, index in examples.batches(BATCH):
@@ -77,6 +77,10 @@ def read_shift(
         rebuilt, tampered = _decoded(model, shift, x, y, random.seeds(seed, index).to(x.device))
         rows = torch.arange(len(x), device=x.device)
         seen = [judge(images).softmax(1) for images in (x, rebuilt, tampered)]
+        if seen[0].shape[1] != 2:
+            raise UserError(
+                f"the judge tells {seen[0].shape[1]} classes apart, and the set has two"
+            )
         parts.append((y, seen[0][rows, y], seen[1][rows, y], seen[2][rows, 1 - y]))
     return Reading(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
@@ -104,7 +108,14 @@ def shift_records(reading: Reading, delta: Tensor, **common: Any) -> Iterator[Re
         reading: what the judge read.
         delta: the perturbation `(1 or 2, *site)`; of two directions each is described.
         common: what all records share; their `config` gains the group or direction.
+
+    Raises:
+        UserError: examples of one class only.
     """
+    if not 0 < int(reading.y.sum()) < len(reading.y):
+        raise UserError(
+            f"a shift is measured both ways, and the {len(reading.y)} examples are of one class; take more"
+        )
     config = dict(common.pop("config", {}))
     groups = reading.groups()
     for source in (0, 1):
@@ -144,7 +155,9 @@ def _gap(rebuilt: Tensor, tampered: Tensor, **common: Any) -> Record:
     """Between confidences in the same class, of different examples."""
     one, other = rebuilt.double(), tampered.double()
     gap = metrics.epsilon_gap(float(one.mean()), float(other.mean()))
-    half = 1.96 * math.sqrt(float(one.var()) / len(one) + float(other.var()) / len(other))
+    half = 1.96 * math.sqrt(
+        sum(float(v.var()) / len(v) if len(v) > 1 else math.nan for v in (one, other))
+    )
     low, n = max(0.0, gap - half), min(len(one), len(other))
     return Record("epsilon gap", gap, n, low, gap + half, "normal 95%", **common)
 
