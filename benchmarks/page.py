@@ -118,11 +118,9 @@ def _latent(records: Records) -> list[Goal]:
 
 
 def _sweep(records: Records) -> Goal:
-    """A whole sweep in one batch: the fewest evaluations whose mean objective is within 1.5% of SciPy's."""
-    name, asked = (
-        "a sweep of the latent attack",
-        "≥ 10 x SciPy's pair-sweeps, objective within 1.5%",
-    )
+    """A whole sweep in one batch, by the fewest evaluations that are within 1.5% of SciPy at every weight."""
+    name = "a sweep of the latent attack"
+    asked = "≥ 10 x SciPy's pair-sweeps, objective within 1.5% at every weight"
     ours = [r for r in records.get("sweep", []) if r.attack.startswith("one batch")]
     near = [r for r in ours if r.extra["worst_weight_ratio"] <= 1.015]
     if not near:
