@@ -1,6 +1,7 @@
 """The audit of codes in transit, of margins, and of the judge's independence."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.audit.brought import Nearest
 from tests.audit.conftest import Audited, N
 from trompe.audit import margins, transit
 from trompe.audit.part import Part, Store
+from trompe.audit.run import _apart
 from trompe.core.random import seeds
 from trompe.data import Dataset, load
 from trompe.reports import Curve, Grid, Table
@@ -130,6 +132,14 @@ def test_test_codes_share_no_noise_with_those_that_detectors_know() -> None:
     of = subject(model=Noise().eval())
     test, n = of.codes(of.data), len(of.data)
     assert (test - of.clean[:n]).abs().amax(1).min() > 0.1
+
+
+def test_a_source_without_a_split_is_cut_before_anything_is_learned() -> None:
+    whole = replace(sample("test"), split="all")
+    data, train = _apart(whole, whole)
+    assert (len(data), len(train)) == (-(-len(whole) // 2), len(whole) // 2)
+    assert not (data.x[:, None] == train.x).flatten(2).all(2).any()
+    assert _apart(sample("test"), whole)[1] is whole
 
 
 def test_what_was_learned_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
