@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from trompe.core import random
 from trompe.core.errors import UserError
+from trompe.core.losses import kl_to_prior
 from trompe.core.protocols import Autoencoder as AutoencoderProtocol
 from trompe.core.protocols import PointMass
 from trompe.models import (
@@ -26,7 +27,7 @@ from trompe.models import (
     AutoencoderConfig,
     build,
 )
-from trompe.models.objectives import kl_to_prior, mean_of, reconstruction_loss
+from trompe.models.objectives import mean_of, reconstruction_loss
 
 MAKERS = (AE, DAE, CAE, VAE, DVAE, CVAE)
 SHAPES = ((1, 28, 28), (1, 8, 8), (3, 32, 32), (3, 64, 64), (2, 7, 5))

@@ -9,9 +9,10 @@ from torch.distributions import Normal
 from tests.models.ppca import log_evidence, ppca
 from trompe.core import random
 from trompe.core.errors import UserError
+from trompe.core.losses import kl_to_prior
 from trompe.models import AE, VAE
 from trompe.models.aggregate import aggregate_log_density, kl_parts
-from trompe.models.objectives import kl_to_prior, sampled_kl
+from trompe.models.objectives import sampled_kl
 
 SMALL = {"shape": (1, 8, 8), "latent": 3, "hidden": (16,)}
 

@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from trompe.cli import main as trompe
 from trompe.core import random
+from trompe.core.losses import kl_to_prior
 from trompe.evaluation.records import Record, versions, write_records
 from trompe.models import adapt_autoencoder
-from trompe.models.objectives import kl_to_prior, reconstruction_loss
+from trompe.models.objectives import reconstruction_loss
 from trompe.reports import read
 
 SHAPE, LATENT, ROWS = (1, 8, 8), 4, 16

@@ -10,7 +10,7 @@ from trompe.attacks.autoencoder import OutputAttack
 from trompe.core import random
 from trompe.core.checks import posterior
 from trompe.core.errors import UserError
-from trompe.core.losses import kl_to_unit, squared_distance
+from trompe.core.losses import kl_to_prior, squared_distance
 
 __all__ = ["ElboAttack"]
 
@@ -81,7 +81,7 @@ class ElboAttack(OutputAttack):
         """The training loss of the pair, `(B,)` in nats."""
         code = posterior(model, v)
         z = random.sample(code) if self.sampled else code.mean
-        return self._unlikeliness(model, z, reference) + self._weight(model) * kl_to_unit(code)
+        return self._unlikeliness(model, z, reference) + self._weight(model) * kl_to_prior(code)
 
     def _unlikeliness(self, model: Any, z: Tensor, target: Tensor) -> Tensor:
         value: Tensor = (

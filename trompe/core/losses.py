@@ -6,7 +6,7 @@ Logits have shape `(B, K)`, labels `(B,)`. Distances between codes take two dist
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution
 
 from trompe.core.errors import UserError
 from trompe.core.protocols import PointMass
@@ -17,7 +17,7 @@ __all__ = [
     "dlr",
     "kl",
     "kl_published",
-    "kl_to_unit",
+    "kl_to_prior",
     "margin",
     "mean_distance",
     "squared_distance",
@@ -121,20 +121,23 @@ def kl_published(p: Distribution, q: Distribution) -> Tensor:
     return (near + 2 * (q.stddev / p.stddev).log() - 0.5).flatten(1).sum(1)
 
 
-def kl_to_unit(p: Distribution) -> Tensor:
-    """`KL(p || N(0, I))` of a diagonal Gaussian, `(B,)`, in nats; zero for a point, which has none.
+def kl_to_prior(posterior: Distribution) -> Tensor:
+    r"""`KL(N(mean, stddev^2) || N(0, I))` of each example, in nats, summed over its code.
 
-    Half precision is summed in float32.
+    .. math:: \frac{1}{2} \sum_j \mu_j^2 + \sigma_j^2 - 1 - \ln \sigma_j^2
 
-    >>> kl_to_unit(torch.distributions.Normal(torch.ones(1, 2), torch.ones(1, 2)))
-    tensor([1.])
+    (Kingma & Welling 2014, appendix B). Zero for a point; half precision is summed in float32.
+
+    >>> unit = torch.distributions.Normal(torch.zeros(2, 3), torch.ones(2, 3))
+    >>> kl_to_prior(unit).tolist()
+    [0.0, 0.0]
     """
-    if isinstance(p, PointMass):
-        return p.mean.new_zeros(len(p.mean))
-    dtype = torch.promote_types(p.mean.dtype, torch.float32)
-    mean, stddev = p.mean.to(dtype), p.stddev.to(dtype)
-    unit = Normal(torch.zeros_like(mean), torch.ones_like(stddev), validate_args=False)
-    return kl(Normal(mean, stddev, validate_args=False), unit)
+    mean = posterior.mean.to(torch.promote_types(posterior.mean.dtype, torch.float32))
+    if isinstance(posterior, PointMass):
+        return mean.new_zeros(len(mean))
+    stddev = posterior.stddev.to(mean.dtype)
+    each = mean.square() + stddev.square() - 1 - 2 * stddev.log()
+    return 0.5 * each.flatten(1).sum(1)
 
 
 def symmetric_kl(p: Distribution, q: Distribution) -> Tensor:

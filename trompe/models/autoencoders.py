@@ -16,12 +16,13 @@ from torch.distributions import Distribution, Independent, Normal
 
 from trompe.core import random
 from trompe.core.errors import UserError
+from trompe.core.losses import kl_to_prior
 from trompe.core.protocols import PointMass
 from trompe.models import blocks
 from trompe.models.aggregate import kl_parts
 from trompe.models.config import AutoencoderConfig
 from trompe.models.contractive import contractive_penalty, squared_jacobian
-from trompe.models.objectives import kl_to_prior, mean_of, reconstruction_loss, sampled_kl
+from trompe.models.objectives import mean_of, reconstruction_loss, sampled_kl
 
 __all__ = [
     "AE",

@@ -11,7 +11,6 @@ from torch.distributions import Distribution
 __all__ = [
     "Likelihood",
     "full",
-    "kl_to_prior",
     "log_normal",
     "mean_of",
     "reconstruction_loss",
@@ -102,22 +101,6 @@ def reconstruction_loss(
     if likelihood == "continuous_bernoulli":
         each = each - _log_normaliser(output)
     return each.flatten(1).sum(1)
-
-
-def kl_to_prior(posterior: Distribution) -> Tensor:
-    r"""`KL(N(mean, stddev^2) || N(0, I))` of each example, in nats, summed over its code.
-
-    .. math:: \frac{1}{2} \sum_j \mu_j^2 + \sigma_j^2 - 1 - \ln \sigma_j^2
-
-    (Kingma & Welling 2014, appendix B).
-
-    >>> unit = torch.distributions.Normal(torch.zeros(2, 3), torch.ones(2, 3))
-    >>> kl_to_prior(unit).tolist()
-    [0.0, 0.0]
-    """
-    mean, stddev = full(posterior.mean), full(posterior.stddev)
-    each = mean.square() + stddev.square() - 1 - 2 * stddev.log()
-    return 0.5 * each.flatten(1).sum(1)
 
 
 def log_normal(value: Tensor, mean: Tensor, stddev: Tensor) -> Tensor:

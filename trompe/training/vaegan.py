@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from trompe.core import random
 from trompe.core.errors import UserError
-from trompe.core.losses import kl_to_unit, squared_distance
+from trompe.core.losses import kl_to_prior, squared_distance
 from trompe.training.steps import Schedule, one_cycle
 
 __all__ = ["VAEGANStep"]
@@ -80,7 +80,7 @@ class VAEGANStep:
         seen, again = features[: len(x)].detach(), features[len(x) : 2 * len(x)]
         real, fake = scores[: len(x)], scores[len(x) :]
         similarity = 0.5 * squared_distance(seen, again).mean()
-        prior = kl_to_unit(posterior).mean()
+        prior = kl_to_prior(posterior).mean()
         fooling = 2 * F.softplus(-fake).mean()
         critic = F.softplus(-real).mean() + 2 * F.softplus(fake).mean()
         self._update(

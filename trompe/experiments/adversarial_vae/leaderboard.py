@@ -151,7 +151,7 @@ def _cost(config: Config, model: Any) -> dict[str, float]:
     import torch
 
     from trompe import data, zoo
-    from trompe.models.objectives import kl_to_prior
+    from trompe.core.losses import kl_to_prior
 
     x, y = data.load(config.data).take(config.images).tensors()
     judge = zoo.get(config.judge, progress=False)
