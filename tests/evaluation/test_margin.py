@@ -189,6 +189,10 @@ def test_slips_are_answered_in_a_sentence(vae: nn.Module) -> None:
     x = torch.rand(2, 1, 8, 8)
     with pytest.raises(UserError, match="must be positive"):
         margin(vae, x, 0.0)
+    with pytest.raises(UserError, match="one for each of 2"):
+        margin(vae, x, torch.ones(3))
+    with pytest.raises(UserError, match="must be at least 1"):
+        margin(vae, x, 1.0, draws=0)
     with pytest.raises(UserError, match="divide by 255"):
         margin(vae, 255 * x, 1.0)
     with pytest.raises(UserError, match="train mode"):

@@ -90,7 +90,8 @@ def margin(
         seeds: `(B,)`, the examples' streams.
 
     Raises:
-        UserError: an `r` that is not positive, a model in train mode or without `encode` and `decode`.
+        UserError: an `r` that is not positive, settings below 1, a model in train mode or without `encode`
+            and `decode`.
 
     >>> from trompe.core.domains import Vectors
     >>> class Double(nn.Module):
@@ -102,6 +103,8 @@ def margin(
     """
     domain = Images() if domain is None else domain
     level = _checked(model, x, r, domain)
+    if min(steps, restarts, rounds, draws, search_draws) < 1:
+        raise UserError("steps, restarts, rounds, draws and search_draws must be at least 1")
     seeds = random.seeds(0, len(x)) if seeds is None else seeds
     plan = _Plan(model, domain, Ball(1.0, norm), steps, restarts, draws, search_draws)
     with torch.no_grad(), working_copies():
@@ -114,7 +117,12 @@ def _checked(model: nn.Module, x: Tensor, r: float | Tensor, domain: Domain) -> 
         raise UserError("the model is in train mode; call model.eval() before measuring it")
     if not hasattr(model, "decode"):
         raise UserError(f"{type(model).__name__} has no decode(z); wrap it in an adapter")
-    level = torch.as_tensor(r, dtype=x.dtype, device=x.device).expand(len(x))
+    level = torch.as_tensor(r, dtype=x.dtype, device=x.device)
+    if level.shape not in ((), (1,), (len(x),)):
+        raise UserError(
+            f"expected r as a number or one for each of {len(x)}, got {tuple(level.shape)}"
+        )
+    level = level.expand(len(x))
     if not bool((level > 0).all()):
         raise UserError(f"the distance r between outputs must be positive, got {r}")
     return level
