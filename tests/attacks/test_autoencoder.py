@@ -467,6 +467,12 @@ SLIPS: dict[str, tuple[Callable[[], object], str]] = {
     "train mode": (lambda: LATENT(Linear(torch.randn(2, 4)), X, X), "train mode"),
     "output": (lambda: OutputAttack(Ball(0.1))(nn.Flatten().eval(), X, X), "reconstruct shape"),
     "no network": (lambda: ATTACKS["classifier"](POINTS, X, torch.tensor([0, 1])), "classifier="),
+    "narrow classifier": (
+        lambda: LatentClassifierAttack(Ball(0.5)).using(classifier=nn.Linear(999, 2).eval())(
+            POINTS, X, torch.tensor([0, 1])
+        ),
+        "does not take codes of shape",
+    ),
     "divergence": (lambda: LatentAttack(Ball(0.1), divergence="js"), "divergence must be one of"),  # type: ignore[arg-type]
     "solver": (lambda: LatentAttack(Ball(0.1), solver="sgd"), "solver must be one of"),  # type: ignore[arg-type]
     "budget": (lambda: LatentAttack(0.1), "a Ball or a Penalty"),  # type: ignore[arg-type]

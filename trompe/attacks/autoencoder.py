@@ -179,7 +179,14 @@ class LatentClassifierAttack(AutoencoderAttack):
                 "the classifier on codes is in train mode; call classifier.eval() first"
             )
         with random.streams(seeds[:1]):
-            logits = judge(posterior(model, x[:1]).mean)
+            code = posterior(model, x[:1]).mean
+            try:
+                logits = judge(code)
+            except RuntimeError as error:
+                raise UserError(
+                    f"the classifier does not take codes of shape {tuple(code.shape)}: "
+                    f"{str(error).partition(chr(10))[0]}"
+                ) from error
         check_logits(logits, 1)
         if y is None:
             raise UserError(
