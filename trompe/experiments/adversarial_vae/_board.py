@@ -185,7 +185,9 @@ def rendered(records: list[Record]) -> str:
         f"{some.config['steps']} gradients on each. Intervals are Student's over trainings; those of "
         "differences pair trainings of one seed and are not corrected for their number. A pair counts "
         "where the model tells its two images apart (the fewest over the trainings are shown). Published "
-        "values are means over 25 pairs of one training with their deviation."
+        "values are means over 25 pairs of one training with their deviation. The total correlation is that "
+        "of a few hundred codes taken as the whole set, where separate codes count as dependent: it "
+        "serves to compare these models."
     )
     parts = ["### The board", setting, _table(board), _price(board)]
     if {"VAE", "AE"} <= board.keys():
