@@ -108,3 +108,5 @@ def test_what_cannot_be_trained_so_is_refused() -> None:
         WakeSleepStep(VAE(SHAPE, 2, hidden=(8,), likelihood="continuous_bernoulli"))
     with pytest.raises(UserError, match="must end in an index"):
         MCEMStep(model(), examples=4, latent=2)(patterns())
+    with pytest.raises(UserError, match="after inputs and labels"):
+        MCEMStep(model(), examples=4, latent=2)(patterns(), torch.zeros(40, dtype=torch.int64))

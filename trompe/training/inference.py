@@ -130,11 +130,12 @@ class MCEMStep(ModelStep):
         self.codes = like.new_full((examples, latent), math.nan)
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
-        """One trajectory of the chains of a batch `(x, ..., index)`, and `updates` of the weights."""
+        """One trajectory of the chains of a batch `(x, labels, ..., index)`, and `updates` of the weights."""
         x, index = batch[0], batch[-1]
-        if len(batch) < 2 or index.dtype != torch.int64 or index.shape != x.shape[:1]:
+        if len(batch) < 3 or index.dtype != torch.int64 or index.shape != x.shape[:1]:
             raise UserError(
-                "MCEMStep keeps a chain for each example: the batch must end in an index"
+                "MCEMStep keeps a chain for each example: the batch must end in an index, after inputs and "
+                "labels"
             )
         model = cast(Any, self.model)
         code, accepted = self._moved(x, index)
