@@ -155,12 +155,10 @@ def _variants(main: Found, others: dict[str, Found]) -> str:
             said.append(
                 f"the same learned for {case['steps']} steps {_mean_flip(main, attack):.3f}"
             )
-    for found in others.values():
-        for attack in found.attacks():
-            pair = " and ".join(found.names)
-            said.append(
-                f"digits {pair} at effective beta {found.beta:g} {_mean_flip(found, attack):.3f}"
-            )
+    for name, found in others.items():
+        said += [
+            f"{_about(name, found)}: {_mean_flip(found, attack):.3f}" for attack in found.attacks()
+        ]
     return f"Beside the plain shift, which flips {base:.3f} on average over both ways: {'; '.join(said)}."
 
 
