@@ -80,8 +80,8 @@ def _carried(found: Found) -> str:
     most, least = max(lost, key=lambda a: lost[a]), min(lost, key=lambda a: lost[a])
     return (
         "The shift is learned against the attacker's classifier; what of it carries over to the judge is "
-        "about the image and not about that classifier. Flips of the judge less flips of that classifier, the "
-        f"mean over both ways: from {-lost[most]:+.2f} with {most} to {-lost[least]:+.2f} with {least}."
+        "about the image and not about that classifier. Flips of the judge less flips of that classifier, "
+        f"the mean over both ways: from {-lost[most]:+.2f} with {most} to {-lost[least]:+.2f} with {least}."
     )
 
 
