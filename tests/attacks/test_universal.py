@@ -374,6 +374,12 @@ def test_the_class_term_keeps_what_the_autoencoder_would_drop() -> None:
         (lambda: Universal(NormPenalty(0.1)).fit(nn.Linear(2, 2), []), "train mode"),
         (lambda: Universal(NormPenalty(0.1)).fit(nn.Linear(2, 2).eval(), []), "no batches"),
         (
+            lambda: Universal(NormPenalty(0.1), steps=3).fit(
+                nn.Linear(2, 2).eval(), iter([(torch.zeros(2, 2), torch.tensor([0, 1]))] * 2)
+            ),
+            "ended after 2 and cannot be begun again",
+        ),
+        (
             lambda: Universal(Ball(1.0)).fit(
                 lambda z: z.detach(), [(torch.zeros(2, 2), torch.tensor([0, 1]))]
             ),

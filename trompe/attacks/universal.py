@@ -251,7 +251,7 @@ class Universal:
                 is not differentiated.
 
         Raises:
-            UserError: a tail in train mode, no batches, labels other than 0 and 1, no gradient path.
+            UserError: a tail in train mode, too few batches, labels other than 0 and 1, no gradient path.
         """
         for part in (tail, head):
             if isinstance(part, nn.Module) and part.training:
@@ -274,12 +274,16 @@ class Universal:
 
 
 def _endless(batches: Iterable[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
-    empty = False
-    while not empty:
-        empty = True
+    seen, before = 0, -1
+    while seen > before:
+        before = seen
         for batch in batches:
-            empty = False
+            seen += 1
             yield batch
+    if seen:
+        raise UserError(
+            f"the batches ended after {seen} and cannot be begun again; give a list, or fewer steps"
+        )
 
 
 def _values(batch: Tensor, head: Tail | None) -> Tensor:
