@@ -108,8 +108,8 @@ def _asked(found: Found, others: dict[str, Found]) -> str:
         f"**Found**: flips {flips}, gaps {gaps}: {'met' if attack in met else '**missed**'}. The shifts that "
         f"meet it: {'; '.join(met) or 'none'}. Two things stand in the way of the others: a sure classifier "
         "of the attacker's is satisfied before the judge, who is another network, is turned as surely; and a "
-        "shift that begins as noise keeps some of it for many steps. The rows with a less certain classifier and "
-        "with more steps were added for that reason, after the first result."
+        "shift that begins as noise keeps some of it for many steps. The rows with a less certain classifier "
+        "and with more steps were added for that reason, after the first result."
     )
 
 
