@@ -90,8 +90,7 @@ def margin(
         seeds: `(B,)`, the examples' streams.
 
     Raises:
-        UserError: an `r` that is not positive, settings below 1, a model in train mode or without `encode`
-            and `decode`.
+        UserError: an `r` that is not positive, settings below 1, a model in train mode or no autoencoder.
 
     >>> from trompe.core.domains import Vectors
     >>> class Double(nn.Module):
@@ -103,10 +102,9 @@ def margin(
     """
     domain = Images() if domain is None else domain
     level = _checked(model, x, r, domain)
-    if min(steps, restarts, rounds, draws, search_draws) < 1:
-        raise UserError("steps, restarts, rounds, draws and search_draws must be at least 1")
     seeds = random.seeds(0, len(x)) if seeds is None else seeds
     plan = _Plan(model, domain, Ball(1.0, norm), steps, restarts, draws, search_draws)
+    plan.check(rounds)
     with torch.no_grad(), working_copies():
         return _bisected(plan, x.detach(), level, seeds.to(x.device), rounds)
 
@@ -139,6 +137,11 @@ class _Plan:
     restarts: int
     draws: int
     search_draws: int
+
+    def check(self, rounds: int) -> None:
+        """All counts are of something."""
+        if min(self.steps, self.restarts, self.draws, self.search_draws, rounds) < 1:
+            raise UserError("steps, restarts, rounds, draws and search_draws must be at least 1")
 
 
 def _bisected(plan: _Plan, x: Tensor, level: Tensor, seeds: Tensor, rounds: int) -> Margin:
