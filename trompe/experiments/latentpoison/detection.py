@@ -81,10 +81,10 @@ class _Channel:
     def __init__(self, lab: Lab, config: Config, model: Any) -> None:
         self.lab, self.config, self.model = lab, config, model
         self.known, self.y = self._codes(lab.train, config.codes)
-        self.test, self.labels = self._codes(lab.test, len(lab.test))
+        self.test, self.labels = self._codes(lab.test, len(lab.test), draw=1)
 
-    def _codes(self, data: Any, most: int) -> tuple["Tensor", "Tensor"]:
-        """One draw of each image's code, and the labels."""
+    def _codes(self, data: Any, most: int, draw: int = 0) -> tuple["Tensor", "Tensor"]:
+        """One draw of each image's code, and the labels; test codes meet noise that chose no threshold."""
         import torch
 
         from trompe.core import random
@@ -92,7 +92,8 @@ class _Channel:
         made = []
         some = data.take(min(most, len(data)))
         for x, _, index in some.batches(256):
-            with torch.no_grad(), random.streams(random.seeds(self.lab.subject.seed, index)):
+            seeds = random.seeds(self.lab.subject.seed, index)
+            with torch.no_grad(), random.streams(seeds, draw):
                 made.append(random.sample(self.model.encode(x)))
         return torch.cat(made), some.y
 
