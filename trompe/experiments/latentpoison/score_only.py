@@ -41,7 +41,7 @@ class Config:
 
     subject: Subject = DIGITS
     rho: float = 0.1
-    budgets: tuple[tuple[int, int, int], ...] = ((100, 16, 8), (300, 16, 16), (600, 32, 16))
+    budgets: tuple[tuple[int, int, int], ...] = ((100, 16, 8), (300, 16, 16))
     lr: float = 0.05
     width: float = 0.2
 
