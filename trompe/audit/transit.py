@@ -208,7 +208,7 @@ def _learned(subject: Subject, classes: tuple[int, int]) -> list[float]:
 def _measured(subject: Subject, classes: tuple[int, int], delta: Tensor) -> _Shift:
     """What a shift does to test images, and what a random vector of its length does."""
     data, y = _of(subject.data, classes)
-    clean = subject.codes(data, draw=1).flatten(1)
+    clean = subject.codes(data).flatten(1)
     y, delta = y.to(clean.device), delta.to(clean)
     with random.streams(random.seeds(subject.seed, 1)):
         noise = random.normal((1, len(delta)), clean)
