@@ -116,7 +116,9 @@ def test_a_stale_part_is_thrown_away_and_fetched_whole(mirror, tmp_path):
     assert len(load("tiny", "train", tmp_path)) == 30
 
 
-@pytest.mark.parametrize("answer", [b"<html>please log in</html>", gzip.compress(b"other", mtime=0)])
+@pytest.mark.parametrize(
+    "answer", [b"<html>please log in</html>", gzip.compress(b"other", mtime=0)]
+)
 def test_other_content_is_refused_and_nothing_is_left(mirror, tmp_path, answer):
     mirror.files["/m/train-images.gz"] = answer
     with pytest.raises(UserError, match="is not the published train-images"):

@@ -196,7 +196,9 @@ def test_every_item_is_complete(entry: Entry) -> None:
     assert {"smoke", "cpu", "paper"} <= set(module.SCALES)
     assert all(isinstance(config, module.Config) for config in module.SCALES.values())
     assert len({settings_hash(config) for config in module.SCALES.values()}) == len(module.SCALES)
-    assert isinstance(module.PUBLISHED, dict)  # empty where the original has curves or pictures alone
+    assert isinstance(
+        module.PUBLISHED, dict
+    )  # empty where the original has curves or pictures alone
     assert callable(module.run)
     assert callable(module.render)
 
