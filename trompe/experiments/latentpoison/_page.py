@@ -97,7 +97,8 @@ def conditions(found: Found) -> str:
     subject: Mapping[str, object] = config.get("subject", {})
     text = (
         "Effective beta, the weight of the KL term in an ELBO of sums with the same minimum: "
-        f"{found.beta:g}."
+        f"{found.beta:g}. A shift's loss reaches the shift alone: *Poisoning* trains the VAE as if nothing "
+        "were shifted, and differs from *Independent* in the steps and codes that its shift is learned on."
     )
     if subject.get("warm"):
         text += (

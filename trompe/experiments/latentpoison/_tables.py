@@ -125,10 +125,11 @@ def _turned(found: Found) -> str:
     ends = [found.at("flip rate", a, way) for a in six.values() for way in _WAYS]
     low = [r for r in ends if (r.low or 0) > 0.5]
     best, worst = max(ends, key=lambda r: r.value), min(ends, key=lambda r: r.value)
+    verdict = "holds" if len(low) == len(ends) else f"holds in {len(low)} of {len(ends)}"
     return (
-        "**Claim**: one vector turns the label of almost any code. "
-        f"The independent judge is turned more often than not in {len(low)} of 12 (whole interval above one "
-        f"half), between {shown(worst)} ({worst.attack}, {found.named(str(worst.config['group']))}) and "
+        "**Claim**: one vector turns the label of almost any code. By flips of the independent judge with "
+        f"their whole interval above one half it **{verdict}**; they lie between "
+        f"{shown(worst)} ({worst.attack}, {found.named(str(worst.config['group']))}) and "
         f"{shown(best)} ({best.attack}, {found.named(str(best.config['group']))})."
     )
 
@@ -138,9 +139,11 @@ def _dear(found: Found) -> str:
     most = max(float(str(found.case(a)["rho"])) for a in found.attacks())
     dear = [a for a in found.attacks() if float(str(found.case(a)["rho"])) == most]
     norms = words([f"{found.vectors(a)[0].extra['L2']:.2f}" for a in dear])
+    flips = words([shown(found.at("flip rate", dear[0], way)) for way in _WAYS])
     return (
-        f"At rho {most:g} ({' and '.join(dear)}) the L2 norm of the shift is {norms}; a shift of norm zero "
-        "leaves the reconstructions, which the judge reads wrongly now and then."
+        f"At rho {most:g} ({' and '.join(dear)}) the L2 norm of the shift is {norms}. The judge still reads "
+        f"the other class in {flips} of the outputs with {dear[0]}: flips count all images, also those whose "
+        "untampered reconstruction is misread, and every rate above is to be held against that."
     )
 
 
