@@ -43,7 +43,8 @@ def root(given: Path | str | None = None) -> Path:
 def told(settings: Any) -> Any:
     """Settings as plain values; of a dataclass its kind and the fields that are not at their default.
 
-    A field that a later version adds, with a default that changes nothing, so leaves every hash as it was.
+    A field that a later version adds, with a default that changes nothing, so leaves every hash as it was. A
+    default that is edited does too: whoever changes one changes `PROCEDURE` in `zoo.recipes` with it.
 
     >>> from dataclasses import dataclass
     >>> @dataclass
