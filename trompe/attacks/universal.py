@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trompe.core import random
 from trompe.core.domains import Vectors
-from trompe.core.errors import UserError
+from trompe.core.errors import UserError, is_severed
 from trompe.core.geometry import Ball, norm
 from trompe.core.losses import cross_entropy, squared_distance
 from trompe.core.protocols import Domain
@@ -380,7 +380,7 @@ def _gradient(loss: Tensor, delta: Tensor) -> Tensor:
     try:
         return torch.autograd.grad(loss, delta)[0]
     except RuntimeError as error:
-        if "does not require grad" in str(error) or "not have been used" in str(error):
+        if is_severed(error):
             raise UserError(
                 "no gradient path leads from the tail's output to the site: it detaches its input "
                 "or is not differentiable"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from trompe.cli.command import Command, option
+from trompe.cli.command import Command, DataRoot, Device, Pictures, Seed, option
 from trompe.cli.console import progress, say, show_table
 from trompe.cli.files import require_folder, write_folder
 from trompe.cli.subjects import (
@@ -71,17 +71,15 @@ class AttackCommand(Command):
         ),
     ] = None
 
-    pictures: Annotated[
-        int, option("How many of the examples to write as 8-bit PNG files too.", metavar="N")
-    ] = 8
+    pictures: Pictures = 8
 
     draws: Annotated[
         int, option("Looks at a random model, for each number reported.", metavar="N")
     ] = 20
 
-    seed: Annotated[int, option("Of every random draw.", metavar="N")] = 0
+    seed: Seed = 0
 
-    device: Annotated[str, option("Where to compute: cpu, cuda, cuda:1.", metavar="DEVICE")] = "cpu"
+    device: Device = "cpu"
 
     precision: Annotated[
         Literal["float32", "bf16"],
@@ -90,14 +88,7 @@ class AttackCommand(Command):
         ),
     ] = "float32"
 
-    data_root: Annotated[
-        Path | None,
-        option(
-            "Where published data sets lie.",
-            metavar="FOLDER",
-            default="$TROMPE_DATA, else your cache",
-        ),
-    ] = None
+    data_root: DataRoot = None
 
     @abstractmethod
     def attack(self, data: "Dataset") -> "Attack":

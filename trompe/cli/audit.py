@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from trompe.cli.command import Command, option
+from trompe.cli.command import Command, DataRoot, option
 from trompe.cli.console import notice, progress, say
 from trompe.cli.files import require_folder
 from trompe.cli.subjects import check_radius, data_for, device, users_code
@@ -165,14 +165,7 @@ class Audit(Command):
         ),
     ] = "float32"
 
-    data_root: Annotated[
-        Path | None,
-        option(
-            "Where published data sets lie.",
-            metavar="FOLDER",
-            default="$TROMPE_DATA, else your cache",
-        ),
-    ] = None
+    data_root: DataRoot = None
 
     def plan(self) -> "Plan":
         """What the options ask for."""

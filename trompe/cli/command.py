@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-__all__ = ["Command", "option"]
+__all__ = ["Command", "DataRoot", "Device", "Pictures", "Seed", "option"]
 
 
 @dataclass(frozen=True)
@@ -34,3 +36,19 @@ def option(text: str, *, metavar: str | None = None, default: str = "") -> objec
     """
     hint = f"(default: {default})" if default else None
     return tyro.conf.arg(help=text, metavar=metavar, help_behavior_hint=hint)
+
+
+DataRoot = Annotated[
+    Path | None,
+    option(
+        "Where published data sets lie.",
+        metavar="FOLDER",
+        default="$TROMPE_DATA, else your cache",
+    ),
+]
+Device = Annotated[str, option("Where to compute: cpu, cuda, cuda:1.", metavar="DEVICE")]
+Pictures = Annotated[
+    int, option("How many of the examples to write as 8-bit PNG files too.", metavar="N")
+]
+Seed = Annotated[int, option("Of every random draw.", metavar="N")]
+"""Options that several verbs have."""

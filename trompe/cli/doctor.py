@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from trompe.cli.command import Command, option
+from trompe.cli.command import Command, DataRoot, option
 from trompe.cli.console import progress, say, show_table
 from trompe.cli.files import write_file
 from trompe.cli.subjects import check_radius, classifier, data_for, examples, users_code
@@ -122,14 +122,7 @@ class Doctor(Command):
         ),
     ] = None
 
-    data_root: Annotated[
-        Path | None,
-        option(
-            "Where published data sets lie.",
-            metavar="FOLDER",
-            default="$TROMPE_DATA, else your cache",
-        ),
-    ] = None
+    data_root: DataRoot = None
 
     def run(self, command: str) -> int:
         """Ask every question, show the answers."""

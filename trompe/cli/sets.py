@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from trompe.cli.command import Command, option
+from trompe.cli.command import Command, DataRoot, option
 from trompe.cli.console import notice, progress, say, show_table
 from trompe.cli.subjects import users_code
 from trompe.core.user_code import refuse_pickles
@@ -22,14 +21,7 @@ __all__ = ["DataFetch", "DataList", "DataVerify"]
 class DataList(Command):
     """List the data sets known by name, and whether they are at hand."""
 
-    data_root: Annotated[
-        Path | None,
-        option(
-            "Where published data sets lie.",
-            metavar="FOLDER",
-            default="$TROMPE_DATA, else your cache",
-        ),
-    ] = None
+    data_root: DataRoot = None
 
     def run(self, command: str) -> int:
         """Show one line per set."""
@@ -61,14 +53,7 @@ class DataVerify(Command):
         ),
     ] = ()
 
-    data_root: Annotated[
-        Path | None,
-        option(
-            "Where published data sets lie.",
-            metavar="FOLDER",
-            default="$TROMPE_DATA, else your cache",
-        ),
-    ] = None
+    data_root: DataRoot = None
 
     def run(self, command: str) -> int:
         """Show one line per file."""
@@ -110,14 +95,7 @@ class DataFetch(Command):
         ),
     ] = None
 
-    data_root: Annotated[
-        Path | None,
-        option(
-            "Where published data sets lie.",
-            metavar="FOLDER",
-            default="$TROMPE_DATA, else your cache",
-        ),
-    ] = None
+    data_root: DataRoot = None
 
     def run(self, command: str) -> int:
         """Download, verify, and say where the files are."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from trompe.cli.attack import files_of
-from trompe.cli.command import Command, option
+from trompe.cli.command import Command, DataRoot, Device, Pictures, Seed, option
 from trompe.cli.console import say, show_table
 from trompe.cli.files import require_folder, write_folder
 from trompe.cli.subjects import (
@@ -110,22 +110,13 @@ class Shift(Command):
         ),
     ] = None
 
-    pictures: Annotated[
-        int, option("How many of the examples to write as 8-bit PNG files too.", metavar="N")
-    ] = 8
+    pictures: Pictures = 8
 
-    seed: Annotated[int, option("Of every random draw.", metavar="N")] = 0
+    seed: Seed = 0
 
-    device: Annotated[str, option("Where to compute: cpu, cuda, cuda:1.", metavar="DEVICE")] = "cpu"
+    device: Device = "cpu"
 
-    data_root: Annotated[
-        Path | None,
-        option(
-            "Where published data sets lie.",
-            metavar="FOLDER",
-            default="$TROMPE_DATA, else your cache",
-        ),
-    ] = None
+    data_root: DataRoot = None
 
     def run(self, command: str) -> int:
         """Learn, measure, write, show."""

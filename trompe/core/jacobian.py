@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from trompe.core.errors import UserError
+from trompe.core.errors import UserError, is_severed
 from trompe.core.execution import spend
 from trompe.core.geometry import Ball
 
@@ -44,7 +44,7 @@ class Linearised:
             try:
                 (self.slope,) = torch.autograd.grad(self.y, self.x, self.weights, create_graph=True)
             except RuntimeError as error:
-                if "does not require grad" in str(error) or "not have been used" in str(error):
+                if is_severed(error):
                     raise UserError(
                         "no gradient path leads from the input to the output: the model detaches it or "
                         "is not differentiable, so it has no singular directions"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trompe.core import random
-from trompe.core.errors import UserError
+from trompe.core.errors import UserError, is_severed
 from trompe.core.execution import Execution, has_convolutions, is_lowered, spend
 from trompe.core.tree import repeat, take
 
@@ -178,7 +178,7 @@ def _gradient(loss: Tensor, v: Tensor, model: nn.Module, draws: int) -> Tensor:
         (grads,) = torch.autograd.grad(loss, v, basis, is_grads_batched=True)
         return grads.transpose(0, 1)
     except RuntimeError as error:
-        if "does not require grad" in str(error) or "not have been used" in str(error):
+        if is_severed(error):
             raise UserError(
                 "no gradient path leads from the loss to the input: the model detaches it or is not "
                 "differentiable; attack through BPDA, or with Square"

@@ -11,9 +11,12 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trompe.core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "SCHEMA",
@@ -111,6 +114,18 @@ class Record:
         low, high = wilson(successes, n)
         value = successes / n if n else math.nan
         return cls(metric, value, n, low, high, "Wilson 95%", **rest)
+
+    @classmethod
+    def mean(
+        cls, metric: str, values: "Tensor", *, interval: str = "normal 95%", **rest: Any
+    ) -> "Record":
+        """A mean of one number per example with its normal 95% interval, which a single one does not have."""
+        n = len(values)
+        middle = float(values.double().mean()) if n else math.nan
+        if n < 2:
+            return cls(metric, middle, n, **rest)
+        half = 1.96 * float(values.double().std()) / math.sqrt(n)
+        return cls(metric, middle, n, middle - half, middle + half, interval, **rest)
 
 
 def _to_json(record: Record) -> dict[str, Any]:

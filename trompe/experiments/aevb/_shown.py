@@ -18,6 +18,8 @@ __all__ = [
     "curves",
     "drawn",
     "floats",
+    "line",
+    "lines",
     "mean",
     "picture",
     "stated",
@@ -47,11 +49,7 @@ def mean(metric: str, values: "Tensor", **rest: Any) -> "Record":
     """The mean over images, with a normal 95% interval over them."""
     from trompe.evaluation.records import Record
 
-    count = len(values)
-    middle = float(values.double().mean())
-    half = 1.96 * float(values.double().std()) / math.sqrt(count)
-    ends = (middle - half, middle + half)
-    return Record(metric, middle, count, *ends, "normal 95%, over images", **rest)
+    return Record.mean(metric, values, interval="normal 95%, over images", **rest)
 
 
 def trial(found: Mapping[float, float], count: int, **rest: Any) -> list["Record"]:
@@ -63,6 +61,25 @@ def trial(found: Mapping[float, float], count: int, **rest: Any) -> list["Record
         Record("trial", value, count, config={**config, "rate": rate}, **rest)
         for rate, value in found.items()
     ]
+
+
+def line(records: Iterable["Record"], metric: str, **asked: Any) -> list["Record"]:
+    """The points of one curve: the records of a metric whose configuration says all that is asked."""
+    return [
+        r for r in records if r.metric == metric and all(r.config[k] == v for k, v in asked.items())
+    ]
+
+
+def lines(
+    records: Iterable["Record"], metric: str, methods: Sequence[str], **asked: Any
+) -> dict[str, list["Record"]]:
+    """The curves of several methods on training and test images, by what they are called."""
+    found = list(records)
+    return {
+        f"{method}, {split}": line(found, metric, method=method, split=split, **asked)
+        for method in methods
+        for split in ("train", "test")
+    }
 
 
 def stated(record: "Record", digits: int = 1) -> str:

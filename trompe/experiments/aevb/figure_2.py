@@ -104,12 +104,9 @@ def _difference(config: Config, latent: int) -> "Record":
 
 
 def _line(records: list["Record"], method: str, latent: int, split: str) -> list["Record"]:
-    asked = {"method": method, "latent": latent, "split": split}
-    return [
-        r
-        for r in records
-        if r.metric == "lower bound" and all(r.config[k] == v for k, v in asked.items())
-    ]
+    from trompe.experiments.aevb._shown import line
+
+    return line(records, "lower bound", method=method, latent=latent, split=split)
 
 
 def _latents(records: list["Record"]) -> list[int]:
@@ -118,18 +115,14 @@ def _latents(records: list["Record"]) -> list[int]:
 
 def pictures(records: Iterable["Record"]) -> dict[str, str]:
     """A drawing for each number of latent coordinates: both methods, training and test images."""
-    from trompe.experiments.aevb._shown import curves
+    from trompe.experiments.aevb._shown import curves, lines
 
     found = list(records)
     drawings = {}
     for latent in _latents(found):
-        lines = {
-            f"{method}, {split}": _line(found, method, latent, split)
-            for method in METHODS
-            for split in ("train", "test")
-        }
         title = f"Lower bound with {latent} latent coordinates"
-        drawings[f"aevb-bound-{latent}.svg"] = curves(title, "lower bound, nats", lines)
+        shown = lines(found, "lower bound", METHODS, latent=latent)
+        drawings[f"aevb-bound-{latent}.svg"] = curves(title, "lower bound, nats", shown)
     return drawings
 
 

@@ -157,12 +157,9 @@ def _differences(config: Config, size: int) -> Iterator["Record"]:
 
 
 def _line(records: list["Record"], method: str, size: int, split: str) -> list["Record"]:
-    asked = {"method": method, "size": size, "split": split}
-    return [
-        r
-        for r in records
-        if r.metric == "log likelihood" and all(r.config[k] == v for k, v in asked.items())
-    ]
+    from trompe.experiments.aevb._shown import line
+
+    return line(records, "log likelihood", method=method, size=size, split=split)
 
 
 def _sizes(records: list["Record"]) -> list[int]:
@@ -171,18 +168,14 @@ def _sizes(records: list["Record"]) -> list[int]:
 
 def pictures(records: Iterable["Record"]) -> dict[str, str]:
     """A drawing for each training set: three methods, training and test images."""
-    from trompe.experiments.aevb._shown import curves
+    from trompe.experiments.aevb._shown import curves, lines
 
     found = list(records)
     drawings = {}
     for size in _sizes(found):
-        lines = {
-            f"{method}, {split}": _line(found, method, size, split)
-            for method in METHODS
-            for split in ("train", "test")
-        }
         title = f"Log likelihood, {size:,} training images"
-        drawings[f"aevb-likelihood-{size}.svg"] = curves(title, "log likelihood, nats", lines)
+        shown = lines(found, "log likelihood", METHODS, size=size)
+        drawings[f"aevb-likelihood-{size}.svg"] = curves(title, "log likelihood, nats", shown)
     return drawings
 
 

@@ -125,14 +125,10 @@ def _record(
     from trompe.evaluation.records import Record
     from trompe.experiments.autoencoder_robustness._measures import mean
 
-    whole, apart = mean(far), mean(far - plain)
-    return Record(
+    apart = mean(far - plain)
+    return Record.mean(
         f"change of the {site}",
-        whole.value,
-        whole.n,
-        whole.low,
-        whole.high,
-        "normal 95%",
+        far,
         subject=name,
         attack="" if attack is None else str(attack),
         threat="White box: the attacker knows the weights and wants any change at all.",

@@ -121,14 +121,10 @@ def _record(
     from trompe.evaluation.records import Record
     from trompe.experiments.autoencoder_robustness._measures import mean
 
-    whole, share = mean(far), mean(far / own)
-    return Record(
+    share = mean(far / own)
+    return Record.mean(
         f"change of the {site}",
-        whole.value,
-        whole.n,
-        whole.low,
-        whole.high,
-        "normal 95%",
+        far,
         subject=name,
         attack=way,
         threat="White box: the attacker knows the weights; one vector is fixed before the images are seen.",

@@ -5,7 +5,7 @@ from typing import Any
 
 from trompe.evaluation.records import Record
 from trompe.experiments.generative_examples._runs import ATTACKS
-from trompe.reports import Table, markdown_table
+from trompe.reports import Cell, Table, markdown_table
 
 __all__ = ["page", "replication"]
 
@@ -92,25 +92,31 @@ def _extra(record: Record | None, name: str) -> float | None:
     return None if value is None else float(f"{value:.3g}")
 
 
-def _weights(records: list[Record]) -> str:
-    rows = []
+def _by_budget(
+    records: list[Record], kind_of_budget: str, extras: tuple[str, ...]
+) -> tuple[tuple[Cell, ...], ...]:
+    """A row for each model, attack and budget of a kind: both rates, and what else is asked of the first."""
+    rows: list[tuple[Cell, ...]] = []
     for subject in _subjects(records):
         for kind in ATTACKS:
             own = _of([r for r in records if r.subject == subject], kind=kind, rounds=1)
             for budget in dict.fromkeys(str(r.config["budget"]) for r in own):
-                if budget.startswith("lambda"):
+                if budget.startswith(kind_of_budget):
                     found = [_one(_of(own, rate, budget=budget)) for rate in RATES]
-                    far = [_extra(found[0], key) for key in ("L2", "RMSD", "target distance")]
+                    far = [_extra(found[0], key) for key in extras]
                     rows.append((subject, kind, budget.split()[1], *map(_rate, found), *far))
+    return tuple(rows)
+
+
+def _weights(records: list[Record]) -> str:
+    rows = _by_budget(records, "lambda", ("L2", "RMSD", "target distance"))
     columns = ("Model", "Attack", "lambda", *RATES, "Mean L2", "RMSD", "Target distance")
     said = (
         "The weight multiplies the squared L2 distance; its unit is that of each loss, so that weights are "
         "compared within a row's attack and not between attacks. The target distance is relative: 1 is the "
         "clean reconstruction's, 0 that of the target's own reconstruction."
     )
-    return "\n\n".join(
-        ["### The published form", said, markdown_table(Table("", columns, tuple(rows)))]
-    )
+    return "\n\n".join(["### The published form", said, markdown_table(Table("", columns, rows))])
 
 
 def _feedback(records: list[Record]) -> str:
@@ -129,17 +135,9 @@ def _feedback(records: list[Record]) -> str:
 
 
 def _signed(records: list[Record]) -> str:
-    rows = []
-    for subject in _subjects(records):
-        for kind in ATTACKS:
-            own = _of([r for r in records if r.subject == subject], kind=kind, rounds=1)
-            for budget in dict.fromkeys(str(r.config["budget"]) for r in own):
-                if budget.startswith("eps"):
-                    found = [_one(_of(own, rate, budget=budget)) for rate in RATES]
-                    far = [_extra(found[0], key) for key in ("L2", "RMSD", "moved")]
-                    rows.append((subject, kind, budget.split()[1], *map(_rate, found), *far))
+    rows = _by_budget(records, "eps", ("L2", "RMSD", "moved"))
     columns = ("Model", "Attack", "eps", *RATES, "Mean L2", "RMSD", "Share moved")
-    table = markdown_table(Table("", columns, tuple(rows)))
+    table = markdown_table(Table("", columns, rows))
     return "\n\n".join(["### The signed step at each radius", table])
 
 
