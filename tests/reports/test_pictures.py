@@ -29,3 +29,17 @@ def test_a_mosaic_keeps_pixels_and_leaves_gaps_white():
     assert (tile[:42, :42] == 0).all()
     assert (tile[42:, 42:] == 180).all()
     assert (canvas[:, 96:] == 255).all()
+
+
+def test_a_mosaic_has_its_captions_over_its_images():
+    image = np.zeros((2, 2), np.uint8)
+    plain = mosaic(Grid("g", ("a", "b"), ((image, image),)))
+    grid = Grid("g", ("a", "b"), ((image, image),), captions=(("7, 99%", ""),))
+    worded, titled = mosaic(grid), mosaic(grid, titled=True)
+    line = worded.shape[0] - plain.shape[0]
+    assert line > 0
+    assert np.array_equal(worded[line + 6 :], plain[6:])
+    assert (worded[:line, :90] < 128).any()
+    assert (worded[:line, 96:] == 255).all()
+    assert np.array_equal(titled[line + 6 :], worded[6:])
+    assert (titled[:line, 96:] < 128).any()

@@ -1,6 +1,7 @@
 """A report's figures as files of their own: for documents, slides and papers."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from trompe.reports.images import png_bytes
 
 __all__ = ["mosaic", "pictures", "standalone"]
 
-_GAP, _SIDE = 6, 84
+_GAP, _SIDE, _LINE, _LETTERS = 6, 84, 18, 12
+"""Pixels: between two images, an image's side, a line of words, and the height of its letters."""
 
 
 def standalone(figure: Curve | Forest) -> str:
@@ -23,19 +25,42 @@ def standalone(figure: Curve | Forest) -> str:
     return wide.replace("<svg ", f"<svg {style}", 1)
 
 
-def mosaic(grid: Grid, rows: int = 4) -> Image:
-    """The first rows of a grid of images as one picture, every image enlarged to the same side."""
-    height = width = _SIDE + _GAP
-    shown = grid.rows[:rows]
+def mosaic(grid: Grid, rows: int = 4, *, titled: bool = False) -> Image:
+    """The first rows of a grid of images as one picture, every image enlarged to the same side.
+
+    Captions stand over their images; what is too long for its image runs into the next one's.
+
+    Args:
+        titled: put the columns' titles on top.
+    """
+    shown, words = grid.rows[:rows], grid.captions[:rows]
+    above, top = (_LINE if words else 0), (_LINE if titled else 0)
+    width, height = _SIDE + _GAP, above + _SIDE + _GAP
     canvas = np.full(
-        (height * len(shown) + _GAP, width * len(grid.column_titles) + _GAP, 3), 255, np.uint8
+        (top + height * len(shown) + _GAP, width * len(grid.column_titles) + _GAP, 3), 255, np.uint8
     )
     for i, row in enumerate(shown):
         for j, image in enumerate(row):
             if image is not None:
-                top, left = _GAP + i * height, _GAP + j * width
-                canvas[top : top + _SIDE, left : left + _SIDE] = _enlarged(image)
-    return canvas
+                down, left = top + _GAP + i * height + above, _GAP + j * width
+                canvas[down : down + _SIDE, left : left + _SIDE] = _enlarged(image)
+    lines = [(_GAP, grid.column_titles)] if titled else []
+    lines += [(top + _GAP + i * height, line) for i, line in enumerate(words)]
+    return _lettered(canvas, lines) if lines else canvas
+
+
+def _lettered(canvas: Image, lines: Sequence[tuple[int, Sequence[str]]]) -> Image:
+    """Words in the middle over each column, at the heights given."""
+    from PIL import Image as Pillow
+    from PIL import ImageDraw, ImageFont
+
+    picture = Pillow.fromarray(canvas)
+    pen, letters = ImageDraw.Draw(picture), ImageFont.load_default(_LETTERS)
+    for height, words in lines:
+        for j, word in enumerate(words):
+            middle = _GAP + j * (_SIDE + _GAP) + _SIDE // 2
+            pen.text((middle, height), word, fill=(26, 29, 32), font=letters, anchor="ma")
+    return np.asarray(picture)
 
 
 def _enlarged(image: Image) -> Image:
