@@ -1,5 +1,8 @@
 """Models: the autoencoder grid, classifiers, and adapters for the user's own."""
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import nn
 
 from trompe.core.errors import UserError
@@ -30,6 +33,7 @@ from trompe.models.classifiers import (
     ResNet,
 )
 from trompe.models.contractive import contractive_penalty
+from trompe.models.svae import SVAE, SVAEConfig
 from trompe.models.vaegan import VAEGAN, VAEGANConfig
 from trompe.models.wrappers import (
     FromBinary,
@@ -46,6 +50,7 @@ __all__ = [
     "DAE",
     "DVAE",
     "MLP",
+    "SVAE",
     "VAE",
     "VAEGAN",
     "Autoencoder",
@@ -62,6 +67,7 @@ __all__ = [
     "Normalized",
     "PythaeAutoencoder",
     "ResNet",
+    "SVAEConfig",
     "VAEGANConfig",
     "adapt_autoencoder",
     "build",
@@ -72,18 +78,21 @@ __all__ = [
 ]
 
 
-def build(config: AutoencoderConfig | ClassifierConfig, *, seed: int = 0) -> nn.Module:
+_MODELS: dict[type, Callable[..., nn.Module]] = {
+    AutoencoderConfig: Autoencoder,
+    ClassifierConfig: ClassifierNet,
+    SVAEConfig: SVAE,
+    VAEGANConfig: VAEGAN,
+}
+
+
+def build(config: Any, *, seed: int = 0) -> nn.Module:
     """The model a configuration describes, freshly initialised from `seed`.
 
     >>> build(ClassifierConfig("mlp", hidden=(8,))).config.hidden
     (8,)
     """
-    if isinstance(config, VAEGANConfig):
-        return VAEGAN(config, seed=seed)
-    if isinstance(config, AutoencoderConfig):
-        return Autoencoder(config, seed=seed)
-    if isinstance(config, ClassifierConfig):
-        return ClassifierNet(config, seed=seed)
-    raise UserError(
-        f"build needs an AutoencoderConfig or a ClassifierConfig, got {type(config).__name__}"
-    )
+    if type(config) not in _MODELS:
+        known = ", ".join(kind.__name__ for kind in _MODELS)
+        raise UserError(f"build needs one of {known}, got {type(config).__name__}")
+    return _MODELS[type(config)](config, seed=seed)

@@ -208,16 +208,18 @@ class Autoencoder(nn.Module):
 def _encoder(config: AutoencoderConfig) -> tuple[nn.Sequential, int]:
     """The trunk `(B, *shape) -> (B, F)` and F."""
     c = config
-    if c.architecture == "conv":
-        return blocks.conv_encoder(c.shape, c.channels, c.activation, c.kernel, c.dense)
+    if c.architecture != "mlp":
+        make = blocks.conv_encoder if c.architecture == "conv" else blocks.paired_encoder
+        return make(c.shape, c.channels, c.activation, c.kernel, c.dense)
     sizes = (math.prod(c.shape), *c.hidden)
     return nn.Sequential(nn.Flatten(), *blocks.mlp(sizes, c.activation)), sizes[-1]
 
 
 def _decoder(config: AutoencoderConfig) -> nn.Sequential:
     c = config
-    if c.architecture == "conv":
-        return blocks.conv_decoder(c.latent, c.shape, c.channels, c.activation, c.kernel, c.dense)
+    if c.architecture != "mlp":
+        make = blocks.conv_decoder if c.architecture == "conv" else blocks.bilinear_decoder
+        return make(c.latent, c.shape, c.channels, c.activation, c.kernel, c.dense)
     sizes = (c.latent, *reversed(c.hidden))
     last = nn.Linear(sizes[-1], math.prod(c.shape))
     return nn.Sequential(*blocks.mlp(sizes, c.activation), last, blocks.Unflatten(c.shape))

@@ -17,10 +17,12 @@ __all__ = [
     "Shape",
     "Unflatten",
     "activation_of",
+    "bilinear_decoder",
     "check_shape",
     "conv_decoder",
     "conv_encoder",
     "mlp",
+    "paired_encoder",
     "seeded",
 ]
 
@@ -204,5 +206,51 @@ def conv_decoder(
             nn.ConvTranspose2d(channels[level], outputs[level], kernel, 2, (up, left), extra)
         )
         if level:
+            layers.append(activation_of(activation))
+    return nn.Sequential(*layers)
+
+
+def paired_encoder(
+    shape: Shape,
+    channels: Shape,
+    activation: Activation,
+    kernel: int = 3,
+    dense: Sequence[int] = (),
+) -> tuple[nn.Sequential, int]:
+    """Pairs of convolutions, the second of stride 2, then fully connected layers; also the last width.
+
+    `channels` has two entries for each halving of the image, outermost first; the kernel is odd.
+    """
+    layers: list[nn.Module] = []
+    for index, (wide, narrow) in enumerate(pairwise((shape[0], *channels))):
+        layers.append(nn.Conv2d(wide, narrow, kernel, 1 + index % 2, kernel // 2))
+        layers.append(activation_of(activation))
+    sizes = halvings(shape, len(channels) // 2)
+    widths = (channels[-1] * math.prod(sizes[-1]), *dense)
+    return nn.Sequential(*layers, nn.Flatten(), *mlp(widths, activation)), widths[-1]
+
+
+def bilinear_decoder(
+    latent: int,
+    shape: Shape,
+    channels: Shape,
+    activation: Activation,
+    kernel: int = 3,
+    dense: Sequence[int] = (),
+) -> nn.Sequential:
+    """The mirror of `paired_encoder`: at each level the image is resized, then meets two convolutions."""
+    sizes = halvings(shape, len(channels) // 2)
+    inner = (channels[-1], *sizes[-1])
+    layers: list[nn.Module] = [
+        *mlp((latent, *reversed(dense), math.prod(inner)), activation),
+        Unflatten(inner),
+    ]
+    widths = (*reversed(channels), shape[0])
+    for index, (wide, narrow) in enumerate(pairwise(widths)):
+        if index % 2 == 0:
+            size = sizes[len(sizes) - 2 - index // 2]
+            layers.append(nn.Upsample(size, mode="bilinear", align_corners=False))
+        layers.append(nn.Conv2d(wide, narrow, kernel, 1, kernel // 2))
+        if index < len(channels) - 1:
             layers.append(activation_of(activation))
     return nn.Sequential(*layers)

@@ -10,7 +10,7 @@ from trompe.models.objectives import Likelihood
 
 __all__ = ["Architecture", "AutoencoderConfig"]
 
-Architecture = Literal["mlp", "conv"]
+Architecture = Literal["mlp", "conv", "bilinear"]
 
 
 _WEIGHTS = (
@@ -30,12 +30,13 @@ class AutoencoderConfig:
     Args:
         shape: of one example, `(C, H, W)` of any size, or `(D,)` for vectors (`"mlp"` only).
         latent: number of latent coordinates.
-        architecture: `"mlp"` or `"conv"` (stride 2).
+        architecture: `"mlp"`; `"conv"` (stride 2, transposed in the decoder); or `"bilinear"` (convolutions
+            in pairs, the second of stride 2, and a decoder that resizes before each pair).
         hidden: widths of the MLP's encoder, outermost first; the decoder mirrors them.
             `(512, 512)` with ReLU is Tabacof et al. 2016, `(500,)` with tanh Kingma & Welling 2014;
             `()` is a linear autoencoder, up to the likelihood's sigmoid.
         channels: of the convolutions, outermost first; `(32, 32)` with `latent=128` is
-            Hlihor et al. 2020.
+            Hlihor et al. 2020. Of `"bilinear"` two for each halving: `(16, 32, 32, 64)`.
         kernel: height and width of the convolutions, 2 to 7; each maps n pixels to `ceil(n / 2)`.
         dense: widths of fully connected layers between the convolutions and the code, outermost
             first; the decoder mirrors them. `channels=(32, 64, 128), kernel=4, dense=(512,)` with ELU
@@ -97,7 +98,8 @@ class AutoencoderConfig:
 
 def _check_sizes(config: AutoencoderConfig) -> None:
     if config.architecture not in get_args(Architecture):
-        raise UserError(f"architecture must be mlp or conv, got {config.architecture!r}")
+        known = ", ".join(get_args(Architecture))
+        raise UserError(f"architecture must be one of {known}, got {config.architecture!r}")
     sizes = (*config.shape, config.latent, *config.hidden, *config.channels, *config.dense)
     if any(not isinstance(size, int) or size < 1 for size in sizes) or not config.shape:
         raise UserError(
@@ -107,9 +109,14 @@ def _check_sizes(config: AutoencoderConfig) -> None:
         raise UserError(f"kernel must be a whole number from 2 to 7, got {config.kernel!r}")
     if config.architecture == "mlp" and config.dense:
         raise UserError("dense layers follow convolutions; the widths of an mlp are its hidden")
-    if config.architecture == "conv" and (len(config.shape) != 3 or not config.channels):
+    if config.architecture == "bilinear" and (len(config.channels) % 2 or not config.kernel % 2):
         raise UserError(
-            f"a conv autoencoder needs shape (C, H, W) and at least one entry in channels, "
+            "a bilinear autoencoder takes channels in pairs and an odd kernel, "
+            f"got {config.channels} and {config.kernel}"
+        )
+    if config.architecture != "mlp" and (len(config.shape) != 3 or not config.channels):
+        raise UserError(
+            f"a {config.architecture} autoencoder needs shape (C, H, W) and at least one entry in channels, "
             f"got {config.shape} and {config.channels}; vectors take architecture='mlp'"
         )
 

@@ -6,15 +6,18 @@ from trompe.training.inference import MCEMStep, WakeSleepStep
 from trompe.training.loop import train
 from trompe.training.monitor import History
 from trompe.training.steps import AutoencoderStep, ClassifierStep, ModelStep, constant, one_cycle
+from trompe.training.svae import DiscriminatorStep, SupervisedStep
 from trompe.training.vaegan import VAEGANStep
 
 __all__ = [
     "AutoencoderStep",
     "Batches",
     "ClassifierStep",
+    "DiscriminatorStep",
     "History",
     "MCEMStep",
     "ModelStep",
+    "SupervisedStep",
     "VAEGANStep",
     "WakeSleepStep",
     "constant",

@@ -6,7 +6,7 @@ precision, compilation, several processes, averages and checkpoints are the loop
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -55,6 +55,7 @@ class ModelStep:
         weight_decay: decoupled (AdamW); other optimisers have their own way with it.
         clip: largest norm of the gradient, or None.
         optimizer: makes the optimiser from the parameters, `lr` and `weight_decay`.
+        parameters: those to train, where it is not all of the model's.
 
     Raises:
         UserError: if the model has no parameters that can be trained.
@@ -69,11 +70,13 @@ class ModelStep:
         weight_decay: float = 0.0,
         clip: float | None = None,
         optimizer: Optimizer = _ADAMW,
+        parameters: Iterable[Tensor] | None = None,
     ) -> None:
         self.model = model
         self.schedule = schedule
         self.clip = clip
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        chosen = model.parameters() if parameters is None else parameters
+        self._parameters = [p for p in chosen if p.requires_grad]
         if not self._parameters:
             raise UserError("the model has no trainable parameters; there is nothing to train")
         self.optimizer = optimizer(self._parameters, lr=lr, weight_decay=weight_decay)

@@ -11,8 +11,16 @@ from torch import Tensor, nn
 from trompe import data, models
 from trompe.core.random import seeds, streams
 from trompe.data import Dataset
-from trompe.models import ClassifierConfig, VAEGANConfig
-from trompe.training import AutoencoderStep, Batches, ClassifierStep, VAEGANStep, train
+from trompe.models import ClassifierConfig, SVAEConfig, VAEGANConfig
+from trompe.training import (
+    AutoencoderStep,
+    Batches,
+    ClassifierStep,
+    DiscriminatorStep,
+    SupervisedStep,
+    VAEGANStep,
+    train,
+)
 from trompe.zoo.recipes import Recipe, recipe
 from trompe.zoo.store import digest, keep, read_card, weights_path
 
@@ -80,24 +88,27 @@ def _train(chosen: Recipe, model: nn.Module, folder: Path, progress: bool) -> di
     examples = whole if chosen.train_size is None else whole.take(chosen.train_size)
     once = chosen if chosen.binarize != "dynamic" else replace(chosen, binarize="static")
     held_out = _binarized(data.load(chosen.data, "test"), once)
-    history = train(
-        _step(chosen, model),
-        Batches(examples.x, examples.y, size=chosen.batch, seed=chosen.seed),
-        epochs=chosen.epochs,
-        seed=chosen.seed,
-        ema=chosen.ema,
-        directory=folder,
-        precision=chosen.precision,
-        log=False,
-        progress=progress,
-        title=chosen.name,
-    )
+    stages = [
+        train(
+            step,
+            Batches(examples.x, examples.y, size=chosen.batch, seed=chosen.seed),
+            epochs=chosen.epochs,
+            seed=chosen.seed,
+            ema=chosen.ema,
+            directory=folder / part,
+            precision=chosen.precision,
+            log=False,
+            progress=progress,
+            title=" ".join(filter(None, (chosen.name, part))),
+        )
+        for part, step in _stages(chosen, model).items()
+    ]
     return {
         "recipe": chosen.to_json(),
         "data": {"train": examples.checksum, "test": held_out.checksum},
         "metrics": measure(model.eval(), held_out),
-        "steps": history.total,
-        "seconds": round(history.seconds, 3),
+        "steps": sum(stage.total for stage in stages),
+        "seconds": round(sum(stage.seconds for stage in stages), 3),
     }
 
 
@@ -108,14 +119,18 @@ def _binarized(examples: Dataset, chosen: Recipe) -> Dataset:
     return data.binarized(examples, chosen.binarize)
 
 
-def _step(chosen: Recipe, model: nn.Module) -> Any:
-    """What trains a model of this kind."""
+def _stages(chosen: Recipe, model: nn.Module) -> dict[str, Any]:
+    """What trains a model of this kind: a step for each stage, under the name of what follows the first."""
     common: dict[str, Any] = {"weight_decay": chosen.weight_decay, "clip": chosen.clip}
     if isinstance(chosen.model, ClassifierConfig):
-        return ClassifierStep(model, chosen.lr, smoothing=chosen.smoothing, **common)
+        return {"": ClassifierStep(model, chosen.lr, smoothing=chosen.smoothing, **common)}
     if isinstance(chosen.model, VAEGANConfig):
-        return VAEGANStep(model, chosen.lr, **common)
-    return AutoencoderStep(model, chosen.lr, dynamic=chosen.binarize == "dynamic", **common)
+        return {"": VAEGANStep(model, chosen.lr, **common)}
+    if isinstance(chosen.model, SVAEConfig):
+        second = DiscriminatorStep(model, chosen.lr, **common)
+        return {"": SupervisedStep(model, chosen.lr, **common), "discriminator": second}
+    dynamic = chosen.binarize == "dynamic"
+    return {"": AutoencoderStep(model, chosen.lr, dynamic=dynamic, **common)}
 
 
 @torch.inference_mode()
@@ -136,11 +151,15 @@ def measure(model: nn.Module, examples: Dataset, *, seed: int = 0) -> dict[str, 
 def _metrics(model: Any, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
     if not hasattr(model, "encode"):
         return {"accuracy": model(x).argmax(1) == y}
-    found = {"mse": (model.decode(model.encode(x).mean) - x).square().flatten(1).mean(1)}
+    found: dict[str, Tensor] = {
+        "mse": (model.decode(model.encode(x).mean) - x).square().flatten(1).mean(1)
+    }
     own: dict[str, Callable[[Tensor], Tensor] | None] = {
         "reconstruction": getattr(model, "reconstruction_loss", None),
         "negative_elbo": getattr(model, "negative_elbo", None),
     }
     if not getattr(model.config, "stochastic", True):
         own["negative_elbo"] = None
+    if hasattr(model, "classify"):
+        found["accuracy"] = model.classify(model.encode(x).mean).argmax(1) == y
     return {**found, **{name: call(x) for name, call in own.items() if call is not None}}
