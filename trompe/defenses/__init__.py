@@ -1,15 +1,29 @@
 """Defences: models around models, with the same call."""
 
+from trompe.defenses.adversarial import (
+    AdversarialStep,
+    LogitPairingStep,
+    Strengthened,
+    strengthened,
+)
 from trompe.defenses.detectors import ReconstructionError
 from trompe.defenses.guarded import Guarded
 from trompe.defenses.reconstruct import Reconstruct
+from trompe.defenses.squeeze import BitDepth, FeatureSqueezing, MedianSmoothing
 from trompe.defenses.tamper import Mahalanobis, OutputUncertainty, Tail
 
 __all__ = [
+    "AdversarialStep",
+    "BitDepth",
+    "FeatureSqueezing",
     "Guarded",
+    "LogitPairingStep",
     "Mahalanobis",
+    "MedianSmoothing",
     "OutputUncertainty",
     "Reconstruct",
     "ReconstructionError",
+    "Strengthened",
     "Tail",
+    "strengthened",
 ]

@@ -7,7 +7,6 @@ precision, compilation, several processes, averages and checkpoints are the loop
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,6 +24,7 @@ class ClassifierStep(ModelStep):
 
     Args:
         smoothing: mass of the label that is spread over all classes.
+        augment: what is done to the inputs of each step first; its draws come from the ambient streams.
 
     >>> step = ClassifierStep(nn.Linear(2, 3))
     >>> sorted(step(torch.ones(4, 2), torch.tensor([0, 1, 2, 0])))
@@ -32,15 +32,22 @@ class ClassifierStep(ModelStep):
     """
 
     def __init__(
-        self, model: nn.Module, lr: float = 4e-3, *, smoothing: float = 0.0, **options: Any
+        self,
+        model: nn.Module,
+        lr: float = 4e-3,
+        *,
+        smoothing: float = 0.0,
+        augment: Callable[[Tensor], Tensor] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(model, lr, **options)
         self.smoothing = smoothing
+        self.augment = augment
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """One update on inputs `(B, *)` and labels `(B,)`; an index after them is not looked at."""
         x, y = batch[:2]
-        logits = self.model(x)
+        logits = self.model(x if self.augment is None else self.augment(x))
         loss = F.cross_entropy(logits, y, label_smoothing=self.smoothing)
         self.update(loss)
         return {"loss": loss.detach(), "accuracy": (logits.detach().argmax(1) == y).float().mean()}
