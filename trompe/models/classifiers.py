@@ -1,4 +1,4 @@
-"""Classifiers for any image shape: an MLP, LeNet-5, a net of four convolutions, a small ResNet.
+"""Classifiers for any image shape: an MLP, LeNet-5, four convolutions, a small ResNet, nets over patches.
 
 All take inputs in [0, 1], normalise inside (buffers), return logits, and treat each example on its
 own: no dropout and no batch statistics, so train and eval mode agree.
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from trompe.core.errors import UserError
 from trompe.models import blocks
+from trompe.models.patches import Attention, Mixing, patch_trunk
 
 __all__ = ["MLP", "ClassifierConfig", "ClassifierNet", "Conv4", "LeNet5", "ResNet"]
 
-Kind = Literal["mlp", "lenet5", "conv4", "resnet"]
+Kind = Literal["mlp", "lenet5", "conv4", "resnet", "mixer", "transformer"]
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,15 @@ class ClassifierConfig:
     """The settings of one classifier; plain values, so that they print, compare, hash and save.
 
     Args:
-        kind: `"mlp"`, `"lenet5"`, `"conv4"` or `"resnet"`.
+        kind: `"mlp"`, `"lenet5"`, `"conv4"`, `"resnet"`, or over patches `"mixer"` and `"transformer"`.
         shape: of one example, `(C, H, W)`, or `(D,)` for vectors (`"mlp"` only).
         classes: number of logits, two or more.
         hidden: widths of the fully connected layers before the logits.
-        channels: four widths for `"conv4"`, one per stage for `"resnet"`, two for `"lenet5"`.
+        channels: four widths for `"conv4"`, one per stage for `"resnet"`, two for `"lenet5"`; one per block
+            for kinds over patches, all equal.
         activation: of every hidden layer.
         mean, std: of the normalisation, per channel or one for all; in input units.
+        patch: side of a patch, in pixels; for kinds over patches.
 
     Raises:
         UserError: a setting that is out of range.
@@ -48,15 +51,17 @@ class ClassifierConfig:
     activation: blocks.Activation = "relu"
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    patch: int = 4
 
     def __post_init__(self) -> None:
         for name in ("shape", "hidden", "channels", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.kind not in get_args(Kind):
             raise UserError(f"kind must be one of {', '.join(get_args(Kind))}, got {self.kind!r}")
-        sizes = (*self.shape, *self.hidden, *self.channels)
+        sizes = (*self.shape, *self.hidden, *self.channels, self.patch)
         if any(not isinstance(size, int) or size < 1 for size in sizes) or not self.shape:
-            raise UserError(f"shape, hidden and channels must be positive integers, got {sizes}")
+            names = "shape, hidden, channels and patch"
+            raise UserError(f"{names} must be positive integers, got {sizes}")
         if self.classes < 2:
             raise UserError(f"classes must be two or more, got {self.classes}")
         if self.kind != "mlp" and len(self.shape) != 3:
@@ -186,11 +191,21 @@ def _resnet(config: ClassifierConfig) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
+def _mixer(config: ClassifierConfig) -> nn.Sequential:
+    return patch_trunk(Mixing, config.shape, config.channels, config.patch)
+
+
+def _transformer(config: ClassifierConfig) -> nn.Sequential:
+    return patch_trunk(Attention, config.shape, config.channels, config.patch)
+
+
 _TRUNKS: dict[str, Callable[[ClassifierConfig], nn.Sequential]] = {
     "mlp": _mlp,
     "lenet5": _lenet5,
     "conv4": _conv4,
     "resnet": _resnet,
+    "mixer": _mixer,
+    "transformer": _transformer,
 }
 
 
