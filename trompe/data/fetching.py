@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trompe.core.errors import UserError
-from trompe.data import celeba, idx, published
+from trompe.data import celeba, idx, published, signs
 from trompe.data.digits import CHECKSUMS, digits
 from trompe.data.loading import load
 from trompe.data.published import SETS, File, Published, locate
@@ -125,7 +125,18 @@ def listing(root: Path | str | None = None) -> list[Row]:
         state = _presence(known, folder)
         sizes = known.shape, train, test, len(known.classes)
         rows.append(Row(known.name, known.title, *sizes, state, str(folder), known.licence))
+    rows += [_signs(known, published.root(root) / known.name) for known in signs.SIGNS.values()]
     return [*rows, _celeba(published.root(root) / celeba.NAME)]
+
+
+def _signs(known: signs.Signs, folder: Path) -> Row:
+    """The sizes are those of the whole benchmark; a part of it may be at hand."""
+    try:
+        state = "missing" if signs.held(known, folder).kind == "nothing" else "present"
+    except UserError:
+        state = "damaged"
+    sizes = (3, signs.SIDE, signs.SIDE), *known.counts, known.classes
+    return Row(known.name, known.title, *sizes, state, str(folder), "research, none stated")
 
 
 def _celeba(folder: Path) -> Row:
@@ -143,6 +154,12 @@ def _known(name: str) -> Published:
         raise UserError(
             f"cannot fetch {name!r}: its terms forbid passing it on; ask for it at {celeba.WHERE} and "
             f"put its files into the folder celeba/ of your data (`trompe data list` shows where)"
+        )
+    if name in signs.SIGNS:
+        raise UserError(
+            f"cannot fetch {name!r}, which comes in large archives; get them at "
+            f"{signs.SIGNS[name].where} and unpack them into the folder {name}/ of your data "
+            "(`trompe data list` shows where)"
         )
     if name not in SETS:
         raise UserError(f"cannot fetch {name!r}; published sets are {', '.join(SETS)}")

@@ -14,6 +14,7 @@ from trompe.data.digits import digits
 from trompe.data.folders import load_folder
 from trompe.data.functions import load_function
 from trompe.data.published import SETS, load_published
+from trompe.data.signs import SIGNS, load_signs
 
 __all__ = ["SPLITS", "fixed", "load", "names"]
 
@@ -23,7 +24,7 @@ OWN = "an .npz file, a folder of class folders, or module:function"
 
 def names() -> tuple[str, ...]:
     """The names that `load` knows without a path."""
-    return ("digits", *SETS, NAME)
+    return ("digits", *SETS, *SIGNS, NAME)
 
 
 def fixed(spec: str) -> bool:
@@ -39,7 +40,8 @@ def load(spec: str | Path, split: str = "test", root: Path | str | None = None) 
     """The data set that `spec` names, whole, in memory.
 
     Args:
-        spec: "digits" (embedded), "mnist", "fashion-mnist", "svhn", "celeba" (faces without labels),
+        spec: "digits" (embedded), "mnist", "fashion-mnist", "svhn", "btsc", "gtsrb" (traffic
+            signs), "celeba" (faces without labels),
             "celeba-smiling" (or another of its attributes, as 0 or 1), the path of an .npz file or
             of a folder of class folders of images, or "package.module:function" (runs that code). Any of
             them may be cut to some classes, relabelled 0..k-1 in the order given: "mnist[3,8]".
@@ -67,6 +69,8 @@ def _load(text: str, split: str, root: Path | str | None) -> Dataset:
         return digits(split)
     if text in SETS:
         return load_published(text, split, published.root(root))
+    if text in SIGNS:
+        return load_signs(text, split, published.root(root))
     if is_celeba(text):
         return load_celeba(text, split, published.root(root))
     if path.is_dir():
