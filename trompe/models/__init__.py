@@ -33,6 +33,9 @@ from trompe.models.classifiers import (
     ResNet,
 )
 from trompe.models.contractive import contractive_penalty
+from trompe.models.faces import FaceConfig, FaceEmbedder, adapt_embedder, check_embedder
+from trompe.models.gans import ACGAN, GAN, ACGANConfig, GANConfig
+from trompe.models.quadratic import QuadraticConfig, QuadraticNet
 from trompe.models.svae import SVAE, SVAEConfig
 from trompe.models.vaegan import VAEGAN, VAEGANConfig
 from trompe.models.wrappers import (
@@ -44,15 +47,18 @@ from trompe.models.wrappers import (
 )
 
 __all__ = [
+    "ACGAN",
     "AE",
     "CAE",
     "CVAE",
     "DAE",
     "DVAE",
+    "GAN",
     "MLP",
     "SVAE",
     "VAE",
     "VAEGAN",
+    "ACGANConfig",
     "Autoencoder",
     "AutoencoderAdapter",
     "AutoencoderConfig",
@@ -60,27 +66,38 @@ __all__ = [
     "ClassifierNet",
     "Conv4",
     "DiffusersAutoencoder",
+    "FaceConfig",
+    "FaceEmbedder",
     "FromBinary",
     "FromProbabilities",
     "FromSigned",
+    "GANConfig",
     "LeNet5",
     "Normalized",
     "PythaeAutoencoder",
+    "QuadraticConfig",
+    "QuadraticNet",
     "ResNet",
     "SVAEConfig",
     "VAEGANConfig",
     "adapt_autoencoder",
+    "adapt_embedder",
     "build",
     "check_autoencoder",
     "check_classifier",
+    "check_embedder",
     "contractive_penalty",
     "is_autoencoder",
 ]
 
 
 _MODELS: dict[type, Callable[..., nn.Module]] = {
+    ACGANConfig: ACGAN,
     AutoencoderConfig: Autoencoder,
     ClassifierConfig: ClassifierNet,
+    FaceConfig: FaceEmbedder,
+    GANConfig: GAN,
+    QuadraticConfig: QuadraticNet,
     SVAEConfig: SVAE,
     VAEGANConfig: VAEGAN,
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,35 @@ import torch
 from torch import Tensor, nn
 
 from trompe import data, models
-from trompe.core.random import seeds, streams
+from trompe.core.errors import UserError
+from trompe.core.random import normal, seeds, streams
 from trompe.data import Dataset
-from trompe.models import ClassifierConfig, SVAEConfig, VAEGANConfig
+from trompe.data.splits import every_nth
+from trompe.models import (
+    GAN,
+    ClassifierConfig,
+    FaceConfig,
+    FaceEmbedder,
+    GANConfig,
+    SVAEConfig,
+    VAEGANConfig,
+)
 from trompe.training import (
     AutoencoderStep,
     Batches,
     ClassifierStep,
     DiscriminatorStep,
+    GANStep,
+    MarginStep,
     SupervisedStep,
     VAEGANStep,
     train,
+    warped,
 )
 from trompe.zoo.recipes import Recipe, recipe
 from trompe.zoo.store import digest, keep, read_card, weights_path
 
-__all__ = ["card", "get", "measure", "path"]
+__all__ = ["among", "card", "get", "measure", "parted", "path"]
 
 
 def path(which: Recipe | str, *, root: Path | str | None = None) -> Path:
@@ -84,8 +98,10 @@ def card(which: Recipe | str, *, root: Path | str | None = None) -> dict[str, An
 
 def _train(chosen: Recipe, model: nn.Module, folder: Path, progress: bool) -> dict[str, Any]:
     """Train on the "train" split and measure on "test"."""
-    whole = _binarized(data.load(chosen.data, "train"), chosen)
+    whole, _ = parted(_binarized(data.load(chosen.data, "train"), chosen), chosen.held_out)
     examples = whole if chosen.train_size is None else whole.take(chosen.train_size)
+    if chosen.classes is not None:
+        examples = among(examples, 0, chosen.classes)
     once = chosen if chosen.binarize != "dynamic" else replace(chosen, binarize="static")
     held_out = _binarized(data.load(chosen.data, "test"), once)
     stages = [
@@ -101,7 +117,7 @@ def _train(chosen: Recipe, model: nn.Module, folder: Path, progress: bool) -> di
             progress=progress,
             title=" ".join(filter(None, (chosen.name, part))),
         )
-        for part, step in _stages(chosen, model).items()
+        for part, step in _stages(chosen, model, len(examples.classes)).items()
     ]
     return {
         "recipe": chosen.to_json(),
@@ -112,6 +128,25 @@ def _train(chosen: Recipe, model: nn.Module, folder: Path, progress: bool) -> di
     }
 
 
+def among(examples: Dataset, first: int, last: int) -> Dataset:
+    """The examples of classes `first` to `last - 1`, under the labels that they have."""
+    if examples.y is None or last > len(examples.classes):
+        told = "no labels" if examples.y is None else f"{len(examples.classes)} classes"
+        raise UserError(
+            f"{examples.name} has {told}; the recipe trains on the first {last} classes"
+        )
+    return examples.subset((examples.y >= first) & (examples.y < last))
+
+
+def parted(examples: Dataset, held_out: int) -> tuple[Dataset, Dataset | None]:
+    """What a recipe trains on, and every `held_out`-th example of each class, which it does not (or None)."""
+    if not held_out:
+        return examples, None
+    labels = torch.zeros(len(examples)) if examples.y is None else examples.y
+    aside = torch.from_numpy(every_nth(labels, held_out))
+    return examples.subset(~aside), examples.subset(aside)
+
+
 def _binarized(examples: Dataset, chosen: Recipe) -> Dataset:
     """The set in the recipe's convention; what is dynamic is drawn by the step."""
     if chosen.binarize in ("none", "dynamic"):
@@ -119,11 +154,18 @@ def _binarized(examples: Dataset, chosen: Recipe) -> Dataset:
     return data.binarized(examples, chosen.binarize)
 
 
-def _stages(chosen: Recipe, model: nn.Module) -> dict[str, Any]:
+def _stages(chosen: Recipe, model: nn.Module, classes: int) -> dict[str, Any]:
     """What trains a model of this kind: a step for each stage, under the name of what follows the first."""
     common: dict[str, Any] = {"weight_decay": chosen.weight_decay, "clip": chosen.clip}
     if isinstance(chosen.model, ClassifierConfig):
-        return {"": ClassifierStep(model, chosen.lr, smoothing=chosen.smoothing, **common)}
+        common |= {"smoothing": chosen.smoothing, "augment": _augmented(chosen)}
+        return {"": ClassifierStep(model, chosen.lr, **common)}
+    if isinstance(chosen.model, FaceConfig):
+        common |= {"seed": chosen.seed, "augment": _augmented(chosen)}
+        known = chosen.classes or classes
+        return {"": MarginStep(model, known, chosen.model.dimension, chosen.lr, **common)}
+    if isinstance(chosen.model, GANConfig):
+        return {"": GANStep(model, chosen.lr, **common)}
     if isinstance(chosen.model, VAEGANConfig):
         return {"": VAEGANStep(model, chosen.lr, **common)}
     if isinstance(chosen.model, SVAEConfig):
@@ -133,12 +175,23 @@ def _stages(chosen: Recipe, model: nn.Module) -> dict[str, Any]:
     return {"": AutoencoderStep(model, chosen.lr, dynamic=dynamic, **common)}
 
 
+def _augmented(chosen: Recipe) -> Callable[[Tensor], Tensor] | None:
+    if not chosen.warp and not chosen.mirror:
+        return None
+    return partial(warped, strength=chosen.warp, mirror=chosen.mirror)
+
+
 @torch.inference_mode()
 def measure(model: nn.Module, examples: Dataset, *, seed: int = 0) -> dict[str, float]:
     """Clean metrics on a data set: of a classifier `accuracy`; of an autoencoder, per example,
     `reconstruction` (nats, from the mean code), `mse` (per pixel) and, if it is stochastic,
-    `negative_elbo` (nats, one draw each), as far as the model has them; and `n`, the number of examples.
+    `negative_elbo` (nats, one draw each), as far as the model has them; of a GAN `told_apart`, the share of
+    real and made images that its discriminator tells apart (a half would be ideal), and with classes the
+    `accuracy` of its auxiliary classifier; of an embedder `auc`, how often two examples of one class are
+    nearer than two of two classes; and `n`, the number of examples.
     """
+    if isinstance(model, FaceEmbedder):
+        return {"auc": _pairs_in_order(model, examples), "n": len(examples)}
     totals: dict[str, float] = {}
     for x, y, index in examples.batches(256):
         with streams(seeds(seed, index)):
@@ -148,7 +201,19 @@ def measure(model: nn.Module, examples: Dataset, *, seed: int = 0) -> dict[str, 
     return {**{name: total / n for name, total in totals.items()}, "n": n}
 
 
+def _pairs_in_order(model: nn.Module, examples: Dataset) -> float:
+    z = torch.cat([model(x) for x, _, _ in examples.batches(256)])
+    assert examples.y is not None
+    row, column = torch.triu_indices(len(z), len(z), 1)
+    distance, same = torch.pdist(z), (examples.y[row] == examples.y[column])
+    apart = distance[~same].sort().values
+    further = torch.searchsorted(apart, distance[same]).double().mean() / len(apart)
+    return 1 - float(further)
+
+
 def _metrics(model: Any, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+    if isinstance(model, GAN):
+        return _played(model, x, y)
     if not hasattr(model, "encode"):
         return {"accuracy": model(x).argmax(1) == y}
     found: dict[str, Tensor] = {
@@ -163,3 +228,12 @@ def _metrics(model: Any, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
     if hasattr(model, "classify"):
         found["accuracy"] = model.classify(model.encode(x).mean).argmax(1) == y
     return {**found, **{name: call(x) for name, call in own.items() if call is not None}}
+
+
+def _played(model: Any, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+    """How a GAN's discriminator does on real images and on as many of the generator's."""
+    z = normal((len(x), model.config.latent), x)
+    made = model(z, y) if model.classes else model(z)
+    right = (model.realness(x) > 0).float() + (model.realness(made) <= 0).float()
+    found = {"told_apart": right / 2}
+    return found | ({"accuracy": model.classify(x).argmax(1) == y} if model.classes else {})

@@ -5,7 +5,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from trompe.core.errors import UserError
-from trompe.models import AutoencoderConfig, ClassifierConfig, SVAEConfig, VAEGANConfig
+from trompe.models import (
+    ACGANConfig,
+    AutoencoderConfig,
+    ClassifierConfig,
+    FaceConfig,
+    GANConfig,
+    SVAEConfig,
+    VAEGANConfig,
+)
 from trompe.zoo.store import digest, told
 
 __all__ = ["RECIPES", "Binarize", "Recipe", "names", "recipe"]
@@ -27,8 +35,12 @@ class Recipe:
         lr: peak of the one-cycle learning rate.
         seed: of the initial weights, the order and the noise.
         train_size: train on the first so many examples; None is all.
+        classes: train on the first so many classes; None is all. On the others an embedder is calibrated.
+        held_out: leave every so many-th example of each class out of training, for thresholds to be set on;
+            0 leaves out none.
         weight_decay: decoupled weight decay.
         smoothing: label smoothing, for classifiers.
+        warp, mirror: of the images that a classifier is trained on, as in `trompe.training.warped`.
         clip: largest norm of the gradient, or None.
         ema: decay of an average of the weights, or None.
         binarize: the convention of `trompe.data.binarized`; `"dynamic"` draws pixels anew at every step, and
@@ -54,6 +66,10 @@ class Recipe:
     ema: float | None = None
     binarize: Binarize = "none"
     precision: str = "32-true"
+    held_out: int = 0
+    warp: float = 0.0
+    mirror: bool = False
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         if self.binarize not in get_args(Binarize):
@@ -143,6 +159,63 @@ def _svaes() -> Iterator[Recipe]:
     yield Recipe("celeba-svae", faces, "celeba-male", epochs=25, batch=64, **fast)
 
 
+def _gans() -> Iterator[Recipe]:
+    """128 latent features as published, in networks that one core trains."""
+    small = ACGANConfig((1, 8, 8), channels=(32, 64), critic=(32, 64))
+    yield Recipe("digits-acgan", small, "digits", epochs=30, batch=64, lr=1e-3, ema=0.99)
+    fast: dict[str, Any] = {"batch": 64, "lr": 5e-4, "ema": 0.999, "precision": "bf16-mixed"}
+    yield Recipe("mnist-acgan", ACGANConfig(), "mnist", epochs=10, **fast)
+    yield Recipe("celeba-gan", GANConfig(flips=True, shift=6), "celeba", epochs=48, **fast)
+
+
+def judges(data: str, shape: tuple[int, ...], classes: int, n: int) -> Iterator[Recipe]:
+    """Classifiers that judge others, of three kinds, and the autoencoder of `zoo.judge_for`.
+
+    A sixth of the training examples is held out, for the judge's threshold. Images with a side of more than
+    40 pixels are taken for scenes, which may be mirrored; digits may not.
+
+    Args:
+        data: what they are trained on, as for `trompe.data.load`.
+        shape: of one image.
+        classes: number of labels.
+        n: how many images there are to train on.
+
+    Raises:
+        UserError: examples that are no images, or labels of one class.
+    """
+    if len(shape) != 3 or classes < 2:
+        raise UserError(f"{data}: a judge reads images of two classes or more, got shape {shape}")
+    side = min(shape[1:])
+    times = 1 if n > 20_000 else 3 if n > 4_000 else 6
+    stages = (16, 32) if side < 16 else (16, 32, 64) if side <= 40 else (8, 16, 32, 64)
+    widths = (48, 64, 96) if side >= 16 else (32, 32, 32)
+    common: dict[str, Any] = {"shape": shape, "classes": classes}
+    nets = {
+        "resnet": (ClassifierConfig("resnet", channels=stages, **common), 5, 4e-3),
+        "mixer": (_patched("mixer", widths[1], side // 7, **common), 8, 2e-3),
+        "transformer": (_patched("transformer", widths[2], side // 4, **common), 8, 2e-3),
+    }
+    for seed, (kind, (net, epochs, lr)) in enumerate(nets.items(), 1):
+        yield Recipe(
+            f"{data}-judge-{kind}", net, data, epochs * times, 64, lr, seed, precision="bf16-mixed",
+            held_out=6, warp=1.0, mirror=side > 40, weight_decay=0.01,
+        )  # fmt: skip
+
+
+def _patched(kind: Any, width: int, patch: int, **common: Any) -> ClassifierConfig:
+    return ClassifierConfig(kind, channels=(width,) * 3, patch=max(2, patch), **common)
+
+
+def _embedders() -> Iterator[Recipe]:
+    """On people, a tenth of whom are left for the threshold; and on digits as if they were people."""
+    small = FaceConfig((1, 8, 8), dimension=16, channels=(16, 32))
+    yield Recipe("digits-embedder", small, "digits", epochs=20, batch=64, classes=8)
+    how: dict[str, Any] = {"warp": 1.0, "mirror": True, "precision": "bf16-mixed", "classes": 878}
+    yield Recipe(
+        "celeba-embedder", FaceConfig(), "celeba-identity", 60, lr=3e-3, weight_decay=0.2, **how
+    )
+
+
 RECIPES: dict[str, Recipe] = {
     made.name: made
     for made in (
@@ -151,5 +224,8 @@ RECIPES: dict[str, Recipe] = {
         *_for("fashion-mnist", (1, 28, 28)),
         *_vaegans(),
         *_svaes(),
+        *_embedders(),
+        *_gans(),
+        *judges("mnist", (1, 28, 28), 10, 60_000),
     )
 }
