@@ -14,6 +14,7 @@ from trompe.attacks.elastic_net import EAD
 from trompe.attacks.elbo import ElboAttack
 from trompe.attacks.evasion import evading, watched
 from trompe.attacks.gradient import APGD, APGDT, BIM, FGSM, MIFGSM, PGD, RandFGSM
+from trompe.attacks.level_set import LevelSet, NullSpace
 from trompe.attacks.peers import ARTAttack, AutoAttack, FoolboxAttack
 from trompe.attacks.poisoning import PoisoningStep
 from trompe.attacks.query import Square
@@ -42,7 +43,9 @@ __all__ = [
     "Goal",
     "LatentAttack",
     "LatentClassifierAttack",
+    "LevelSet",
     "NormPenalty",
+    "NullSpace",
     "OutputAttack",
     "Penalty",
     "Perturbation",

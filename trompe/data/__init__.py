@@ -2,7 +2,7 @@
 
 `load("digits")`, `load("mnist", "train")`, `load("mnist[3,8]")`, `load("celeba-smiling")`,
 `load("photos.npz")`, `load("photos/")`, `load("package.module:function")`; `from_arrays(x, y)` for what is
-in memory already; `binarized` and `dynamic` for black and white.
+in memory already; `binarized` and `dynamic` for black and white; `Stream(Spheres())` for batches without end.
 """
 
 from trompe.data.arrays import from_arrays
@@ -11,9 +11,13 @@ from trompe.data.dataset import Dataset
 from trompe.data.fetching import fetch, listing, verify
 from trompe.data.loading import fixed, load, names
 from trompe.data.published import root
+from trompe.data.toy import Features, Spheres, Stream
 
 __all__ = [
     "Dataset",
+    "Features",
+    "Spheres",
+    "Stream",
     "binarized",
     "dynamic",
     "fetch",

@@ -15,6 +15,7 @@ from trompe.data import celeba, idx, published, signs
 from trompe.data.digits import CHECKSUMS, digits
 from trompe.data.loading import load
 from trompe.data.published import SETS, File, Published, locate
+from trompe.data.toy import COUNT, TOYS
 
 __all__ = ["Row", "State", "fetch", "listing", "verify"]
 
@@ -126,7 +127,12 @@ def listing(root: Path | str | None = None) -> list[Row]:
         sizes = known.shape, train, test, len(known.classes)
         rows.append(Row(known.name, known.title, *sizes, state, str(folder), known.licence))
     rows += [_signs(known, published.root(root) / known.name) for known in signs.SIGNS.values()]
-    return [*rows, _celeba(published.root(root) / celeba.NAME)]
+    return [*rows, _celeba(published.root(root) / celeba.NAME), *map(_toy, TOYS)]
+
+
+def _toy(name: str) -> Row:
+    shape = TOYS[name].rule.shape
+    return Row(name, "A toy whose oracle is known", shape, COUNT, COUNT, 2, "drawn", "nowhere", "")
 
 
 def _signs(known: signs.Signs, folder: Path) -> Row:

@@ -15,6 +15,7 @@ from trompe.data.folders import load_folder
 from trompe.data.functions import load_function
 from trompe.data.published import SETS, load_published
 from trompe.data.signs import SIGNS, load_signs
+from trompe.data.toy import TOYS, toy
 
 __all__ = ["SPLITS", "fixed", "load", "names"]
 
@@ -24,7 +25,7 @@ OWN = "an .npz file, a folder of class folders, or module:function"
 
 def names() -> tuple[str, ...]:
     """The names that `load` knows without a path."""
-    return ("digits", *SETS, *SIGNS, NAME)
+    return ("digits", *SETS, *SIGNS, NAME, *TOYS)
 
 
 def fixed(spec: str) -> bool:
@@ -33,7 +34,7 @@ def fixed(spec: str) -> bool:
     >>> fixed("mnist[3,8]"), fixed("celeba-smiling"), fixed("photos.npz")
     (True, False, False)
     """
-    return parted(spec)[0] in ("digits", *SETS)
+    return parted(spec)[0] in ("digits", *TOYS, *SETS)
 
 
 def load(spec: str | Path, split: str = "test", root: Path | str | None = None) -> Dataset:
@@ -41,7 +42,7 @@ def load(spec: str | Path, split: str = "test", root: Path | str | None = None) 
 
     Args:
         spec: "digits" (embedded), "mnist", "fashion-mnist", "svhn", "btsc", "gtsrb" (traffic
-            signs), "celeba" (faces without labels),
+            signs), "spheres", "features" (toys, drawn), "celeba" (faces without labels),
             "celeba-smiling" (or another of its attributes, as 0 or 1), the path of an .npz file or
             of a folder of class folders of images, or "package.module:function" (runs that code). Any of
             them may be cut to some classes, relabelled 0..k-1 in the order given: "mnist[3,8]".
@@ -67,6 +68,8 @@ def _load(text: str, split: str, root: Path | str | None) -> Dataset:
     path = Path(text).expanduser()
     if text == "digits":
         return digits(split)
+    if text in TOYS:
+        return toy(text, split)
     if text in SETS:
         return load_published(text, split, published.root(root))
     if text in SIGNS:
