@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from trompe.core.errors import UserError
-from trompe.data import fetch, fixed, listing, load, verify
+from trompe.data import celeba, fetch, fixed, listing, load, verify
 
 NAMES = ("Smiling", "Male", "No_Beard")
 PARTS = {"000001.jpg": 0, "000002.jpg": 0, "162771.jpg": 1, "182638.jpg": 2, "202599.jpg": 2}
@@ -46,7 +46,7 @@ def pictures(tmp_path):
     return tmp_path
 
 
-def write_archive(path, parts, level):
+def write_archive(path, parts, level, **more):
     n = len(parts)
     np.savez(
         path,
@@ -54,6 +54,7 @@ def write_archive(path, parts, level):
         attributes=np.array([[k % 2, 1 - k % 2] for k in range(n)], np.uint8),
         attribute_names=np.array(["Smiling", "Wavy_Hair"]),
         official_partition=np.array(parts, np.uint8),
+        **more,
     )
 
 
@@ -106,8 +107,6 @@ def test_the_lists_may_be_csv_the_pictures_nested_and_the_partition_absent(pictu
     outer.mkdir()
     (folder / "inner").rename(outer / "img_align_celeba")
     for split, before in expected.items():
-        from trompe.data import celeba
-
         celeba._faces.cache_clear()
         assert load("celeba-male", split, pictures).checksum == before.checksum
 
@@ -119,6 +118,32 @@ def test_listed_pictures_that_are_absent_are_passed_over_and_told(pictures):
         "ok",
         "1 of 5 pictures are missing",
     }
+
+
+def test_people_are_counted_in_the_order_of_their_numbers(archives):
+    with pytest.raises(UserError, match="does not say who is on the pictures"):
+        load("celeba-identity", "train", archives)
+    folder = archives / "celeba"
+    write_archive(folder / "a.npz", [0, 1, 2], 0, identity=np.array([90, 7, 5]))
+    write_archive(folder / "b.npz", [2, 0], 100, identity=np.array([3, 90]))
+    celeba._faces.cache_clear()
+    celeba._from_archive.cache_clear()
+    train, test = (load("celeba-identity", split, archives) for split in ("train", "test"))
+    assert (train.classes, train.y.tolist()) == (("person 7", "person 90"), [1, 0, 1])
+    assert (test.classes, test.y.tolist()) == (("person 3", "person 5"), [1, 0])
+    assert load("celeba-identity[person 90]", "train", archives).y.tolist() == [0, 0]
+
+
+def test_the_list_of_people_is_read(pictures):
+    listed = pictures / "celeba" / "identity_CelebA.txt"
+    listed.write_text("".join(f"{file} {9 - k}\n" for k, file in enumerate(PARTS)))
+    train = load("celeba-identity", "train", pictures)
+    assert (train.classes, train.y.tolist()) == (("person 7", "person 8", "person 9"), [2, 1, 0])
+    assert ("ok", listed) in {(state, path) for path, state in verify("celeba", pictures)}
+    celeba._faces.cache_clear()
+    listed.write_text("".join(f"{file} nobody\n" for file in PARTS))
+    with pytest.raises(UserError, match="does not name a person by number for each picture"):
+        load("celeba-identity", "train", pictures)
 
 
 def test_list_and_verify_know_it(archives, pictures, tmp_path_factory):

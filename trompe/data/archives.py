@@ -16,7 +16,7 @@ from trompe.core.errors import UserError
 from trompe.data.arrays import from_arrays
 from trompe.data.dataset import Dataset
 
-__all__ = ["load_npz", "members"]
+__all__ = ["holds", "load_npz", "members"]
 
 CLASS_NAMES = ("classes", "class_names", "label_names")
 UNREADABLE = (
@@ -63,6 +63,16 @@ def members(path: Path, *keys: str) -> list[NDArray[Any]]:
         if missing:
             raise UserError(f"{path} has no member {missing[0]}; it needs {', '.join(keys)}")
         return [_member(archive, key, path) for key in keys]
+
+
+def holds(path: Path, key: str) -> bool:
+    """Whether an .npz archive has a member of that name; nothing is decompressed.
+
+    Raises:
+        UserError: the file is damaged or no archive.
+    """
+    with _archive(path) as archive:
+        return key in archive
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trompe.core.errors import UserError
-from trompe.data.archives import members
+from trompe.data.archives import holds, members
 from trompe.data.dataset import Dataset
 
 __all__ = ["NAME", "SIDE", "TITLE", "WHERE", "Held", "held", "is_celeba", "load_celeba", "states"]
@@ -23,7 +23,9 @@ NAME = "celeba"
 TITLE = "CelebA aligned faces, cropped (Liu, Luo, Wang, Tang 2015)"
 WHERE = "http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 MEMBERS = ("images", "attributes", "attribute_names", "official_partition")
+PEOPLE = "identity"  # the spec's ending, and the archives' member
 PICTURES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba", "list_eval_partition"
+IDENTITY = "identity_CelebA"
 ALIGNED, CROP, SIDE = (178, 218), (15, 35, 163, 183), 64  # pixels; left, top, right, bottom
 WHOLE = (182637, 19962)  # pictures in train (with validation) and test, numbered on from 1
 TEST = 2  # the number of the official test part
@@ -42,17 +44,20 @@ class _Faces(NamedTuple):
     x: Tensor  # uint8 (N, 3, 64, 64)
     attributes: NDArray[Any]  # bool (N, 40)
     names: tuple[str, ...]
+    people: NDArray[Any] | None  # CelebA's number of the person (N,), where it is at hand
 
 
 def is_celeba(spec: str) -> bool:
-    """Whether a spec is "celeba" or "celeba-ATTRIBUTE"."""
+    """Whether a spec is "celeba", "celeba-ATTRIBUTE" or "celeba-identity"."""
     return spec == NAME or spec.startswith(f"{NAME}-")
 
 
 def load_celeba(spec: str, split: str, root: Path) -> Dataset:
-    """Aligned faces, 3x64x64, without labels ("celeba") or with one attribute ("celeba-smiling") as 0 or 1.
+    """Aligned faces, 3x64x64: without labels ("celeba"), with an attribute ("celeba-smiling"), with people.
 
-    Any of the 40 attributes, in lower case, with - or _: "celeba-male", "celeba-no-beard".
+    Any of the 40 attributes, as 0 or 1, in lower case, with - or _: "celeba-male", "celeba-no-beard".
+    The labels of "celeba-identity" count a split's people in the order of CelebA's numbers of them,
+    which are in the class names: `("person 2", "person 13", ...)`.
 
     The pictures are the aligned ones, 178x218, cut to the centred 148x148 (left 15, top 35) and
     shrunk to 64x64 with Pillow's antialiased bilinear filter. Papers that use the whole aligned
@@ -62,12 +67,13 @@ def load_celeba(spec: str, split: str, root: Path) -> Dataset:
     validation parts, and these three share no person. What is read, from `root`/celeba:
 
     - every .npz with members `images` (N, 64, 64, 3), `attributes` (N, 40), `attribute_names`,
-      `official_partition` (0, 1, 2). With `celeba64_1000ids.npz` and `celeba64_200ids.npz`, parts of
-      CelebA that share no person, "train" has 9340 pictures of 978 people, "test" 1659 of 222 others;
+      `official_partition` (0, 1, 2) and, for people, `identity` (N,). With `celeba64_1000ids.npz` and
+      `celeba64_200ids.npz`, parts of CelebA that share no person, "train" has 9340 pictures of 978 people,
+      "test" 1659 of 222 others;
     - else the files as they are given out: `img_align_celeba/*.jpg`, `list_attr_celeba.txt` (or
-      .csv), and `list_eval_partition.txt`, without which the parts are told by the pictures'
-      numbers. Pictures that are listed but absent are passed over. 182637 + 19962 in all; reading takes
-      minutes, and the result stays in memory.
+      .csv), `identity_CelebA.txt` for people, and `list_eval_partition.txt`, without which the parts
+      are told by the pictures' numbers. Pictures that are listed but absent are passed over. 182637 +
+      19962 in all; reading takes minutes, and the result stays in memory.
 
     CelebA may be used for non-commercial research, and neither it nor a part may be passed on.
 
@@ -78,15 +84,28 @@ def load_celeba(spec: str, split: str, root: Path) -> Dataset:
     name = spec.lower().replace("_", "-")
     if name == NAME:
         return Dataset(NAME, faces.x, split=split)
+    if name == f"{NAME}-{PEOPLE}":
+        return _people(faces, split, root / NAME)
     known = [attribute.lower().replace("_", "-") for attribute in faces.names]
     wanted = name.removeprefix(f"{NAME}-")
     if wanted not in known:
-        near = difflib.get_close_matches(wanted, known, n=1)
+        near = difflib.get_close_matches(wanted, (*known, PEOPLE), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UserError(f"CelebA has no attribute {wanted!r}; {hint}it has {', '.join(known)}")
     labels = torch.from_numpy(faces.attributes[:, known.index(wanted)].astype(np.int64))
     plain = wanted.replace("-", " ")
     return Dataset(name, faces.x, labels, (f"not {plain}", plain), split)
+
+
+def _people(faces: _Faces, split: str, folder: Path) -> Dataset:
+    if faces.people is None:
+        raise UserError(
+            f"{folder} does not say who is on the pictures: its .npz archives need a member {PEOPLE}, "
+            f"pictures the list {IDENTITY}.txt"
+        )
+    numbers, labels = np.unique(faces.people, return_inverse=True)
+    names = tuple(f"person {number}" for number in numbers)
+    return Dataset(f"{NAME}-{PEOPLE}", faces.x, torch.from_numpy(labels), names, split)
 
 
 def held(folder: Path) -> Held:
@@ -100,8 +119,8 @@ def held(folder: Path) -> Held:
     pictures = folder / PICTURES
     if listed is None or not pictures.is_dir():
         return Held("nothing", (), *WHOLE)
-    partition = _list(folder, PARTITION)
-    lists = (listed,) if partition is None else (listed, partition)
+    more = (_list(folder, PARTITION), _list(folder, IDENTITY))
+    lists = (listed, *(path for path in more if path is not None))
     return Held("pictures", (*lists, pictures), *WHOLE)
 
 
@@ -152,26 +171,34 @@ def _faces(folder: Path, split: str) -> _Faces:
     rows = [(partition == TEST) == (split == "test") for _, partition in parts]
     kept = [part.x[torch.from_numpy(row)] for (part, _), row in zip(parts, rows, strict=True)]
     traits = [part.attributes[row] for (part, _), row in zip(parts, rows, strict=True)]
-    return _Faces(torch.cat(kept), np.concatenate(traits), parts[0][0].names)
+    people = [
+        part.people[row]
+        for (part, _), row in zip(parts, rows, strict=True)
+        if part.people is not None
+    ]
+    known = np.concatenate(people) if len(people) == len(parts) else None
+    return _Faces(torch.cat(kept), np.concatenate(traits), parts[0][0].names, known)
 
 
 @lru_cache(maxsize=4)
 def _from_archive(path: Path) -> tuple[_Faces, NDArray[Any]]:
     images, attributes, names, partition = members(path, *MEMBERS)
+    people = members(path, PEOPLE)[0] if holds(path, PEOPLE) else None
     n = len(images)
     if (
         images.dtype != np.uint8
         or images.shape != (n, SIDE, SIDE, 3)
         or attributes.shape != (n, len(names))
         or partition.shape != (n,)
+        or (people is not None and people.shape != (n,))
     ):
         raise UserError(
             f"{path}: expected images as uint8 (N, 64, 64, 3), attributes (N, 40), "
-            f"official_partition (N,), got {images.dtype} {images.shape}, {attributes.shape}, "
-            f"{partition.shape}"
+            f"official_partition (N,) and identity (N,), got {images.dtype} {images.shape}, "
+            f"{attributes.shape}, {partition.shape} and {'none' if people is None else people.shape}"
         )
     x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    return _Faces(x, attributes > 0, tuple(str(name) for name in names)), partition
+    return _Faces(x, attributes > 0, tuple(str(name) for name in names), people), partition
 
 
 def _from_pictures(folder: Path, split: str) -> _Faces:
@@ -191,7 +218,20 @@ def _from_pictures(folder: Path, split: str) -> _Faces:
     x = torch.empty(len(kept), 3, SIDE, SIDE, dtype=torch.uint8)
     for row, path in enumerate(kept):
         x[row] = torch.from_numpy(_face(path))
-    return _Faces(x, np.array(traits), names)
+    return _Faces(x, np.array(traits), names, _identities(folder, kept))
+
+
+def _identities(folder: Path, kept: list[Path]) -> NDArray[Any] | None:
+    path = _list(folder, IDENTITY)
+    if path is None:
+        return None
+    rows = _table(path)[1]
+    try:
+        return np.array([int(rows[file.name][0]) for file in kept])
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"{path} does not name a person by number for each picture: {error}"
+        ) from error
 
 
 def _inner(pictures: Path) -> Path:

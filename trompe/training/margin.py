@@ -1,0 +1,93 @@
+"""The step of an embedder: names of people, told apart by angles with a margin."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trompe.core import random
+from trompe.core.errors import UserError
+from trompe.core.steps import ModelStep
+
+__all__ = ["MarginStep", "Prototypes"]
+
+
+class Prototypes(nn.Module):
+    """`model(x) -> cosines (B, K)` between the embedding of x and one learned direction for each class.
+
+    Args:
+        embedder: `embedder(x) -> (B, D)`.
+        classes: number of directions.
+        dimension: D.
+        seed: of the first directions.
+    """
+
+    def __init__(self, embedder: nn.Module, classes: int, dimension: int, *, seed: int = 0) -> None:
+        super().__init__()
+        self.embedder = embedder
+        with random.streams(random.seeds(seed, classes)):
+            self.directions = nn.Parameter(random.normal((classes, dimension)) / dimension**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Cosines, in float32 at least: a margin is smaller than bfloat16 tells apart."""
+        z = F.normalize(self.embedder(x))
+        with torch.autocast(z.device.type, enabled=False):
+            return z @ F.normalize(self.directions).to(z.dtype).T
+
+
+class MarginStep(ModelStep):
+    r"""Train an embedder to tell the classes of its training set apart by angle, with room to spare.
+
+    .. math::
+        -\log \frac{e^{s (\cos\theta_y - m)}}{e^{s (\cos\theta_y - m)} + \sum_{k \ne y} e^{s \cos\theta_k}}
+
+    with the angles :math:`\theta_k` between embedding and the direction of class k (Wang et al., "CosFace:
+    Large margin cosine loss for deep face recognition", 2018, equation 4). The directions are the step's own:
+    the embedder is used without them, on classes that it never saw.
+
+    Args:
+        embedder: `embedder(x) -> (B, D)`.
+        classes: how many there are to train on.
+        dimension: D.
+        margin, scale: m and s.
+        augment: what is done to the inputs of each step first; its draws come from the ambient streams.
+        seed: of the first directions.
+
+    Raises:
+        UserError: a margin or a scale that is out of range.
+
+    >>> step = MarginStep(nn.Linear(2, 2), 3, 2)
+    >>> sorted(step(torch.ones(4, 2), torch.tensor([0, 1, 2, 0])))
+    ['accuracy', 'loss']
+    """
+
+    def __init__(
+        self,
+        embedder: nn.Module,
+        classes: int,
+        dimension: int,
+        lr: float = 3e-3,
+        *,
+        margin: float = 0.3,
+        scale: float = 24.0,
+        augment: Callable[[Tensor], Tensor] | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        if not 0 <= margin < 2 or not scale > 0:
+            raise UserError(
+                f"margin must be in [0, 2) and scale positive, got {margin} and {scale}"
+            )
+        super().__init__(Prototypes(embedder, classes, dimension, seed=seed), lr, **options)
+        self.margin, self.scale, self.augment = margin, scale, augment
+
+    def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
+        """One update on inputs `(B, *)` and labels `(B,)`; an index after them is not looked at."""
+        x, y = batch[:2]
+        cosines = self.model(x if self.augment is None else self.augment(x))
+        asked = self.margin * F.one_hot(y, cosines.shape[1])
+        loss = F.cross_entropy(self.scale * (cosines - asked), y)
+        self.update(loss)
+        return {"loss": loss.detach(), "accuracy": (cosines.detach().argmax(1) == y).float().mean()}
