@@ -58,8 +58,10 @@ def reproduced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What `experiments.reproduce` was called with, which then measures nothing."""
     calls: list[tuple[Any, ...]] = []
 
-    def reproduce(target: str | None, scale: str, resume: bool, progress: object) -> list[Path]:
-        calls.append((target, scale, resume))
+    def reproduce(
+        target: str | None, scale: str, resume: bool, progress: object, examples: Path | None
+    ) -> list[Path]:
+        calls.append((target, scale, resume, examples))
         return [Path("results/a/b.smoke.json")]
 
     monkeypatch.setattr(experiments, "reproduce", reproduce)
@@ -67,11 +69,17 @@ def reproduced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return calls
 
 
-def test_reproduce_passes_everything_on(run: Run, reproduced: list[tuple[Any, ...]]) -> None:
+def test_reproduce_passes_everything_on(
+    run: Run, reproduced: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
     assert "results/a/b.smoke.json" in run("reproduce", "a/b").out
     run("reproduce", "a", "--scale", "cpu", "--resume")
-    run("reproduce", "all", "--scale", "paper")
-    assert reproduced == [("a/b", "smoke", False), ("a", "cpu", True), (None, "paper", False)]
+    run("reproduce", "all", "--scale", "paper", "--examples", tmp_path)
+    assert reproduced == [
+        ("a/b", "smoke", False, None),
+        ("a", "cpu", True, None),
+        (None, "paper", False, tmp_path),
+    ]
 
 
 def test_reproduce_lists(run: Run, reproduced: list[tuple[Any, ...]]) -> None:
@@ -81,7 +89,8 @@ def test_reproduce_lists(run: Run, reproduced: list[tuple[Any, ...]]) -> None:
     assert "Figure 2" in whole
     assert "Figure 2" not in run("reproduce", "a", "--list").out
     assert "there is no paper or item 'x'" in run("reproduce", "x", "--list").sentence
-    assert "--resume goes with" in run("reproduce", "--resume").sentence
+    assert "go with a PAPER" in run("reproduce", "--resume").sentence
+    assert "go with a PAPER" in run("reproduce", "--examples", "faces").sentence
     assert reproduced == []
 
 

@@ -209,3 +209,12 @@ def test_listing_does_not_import_torch() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert ran.stdout.strip() == "False"
+
+
+def test_examples_go_to_the_folder_that_is_named(toy: Toy, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="toys has no examples"):
+        rerun(tmp_path, examples=tmp_path / "mine")
+    assert toy.measured == []
+    toy.examples = lambda config, folder: [folder / f"{config.n}.png"]  # type: ignore[attr-defined]
+    assert tmp_path / "mine" / "toy" / "10.png" in rerun(tmp_path, examples=tmp_path / "mine")
+    assert not any("png" in path.name for path in rerun(tmp_path))

@@ -89,6 +89,15 @@ class Reproduce(Command):
         ),
     ] = False
 
+    examples: Annotated[
+        Path | None,
+        option(
+            "Also write what no page shows, such as pictures of faces, and pairs with questions for people.",
+            metavar="FOLDER",
+            default="nothing",
+        ),
+    ] = None
+
     list: Annotated[
         bool,
         option(
@@ -101,13 +110,14 @@ class Reproduce(Command):
         from trompe import experiments
 
         if self.list or self.target is None:
-            if self.resume:
-                raise UserError("--resume goes with a PAPER or PAPER/ITEM to go on with")
+            if self.resume or self.examples is not None:
+                raise UserError("--resume and --examples go with a PAPER or PAPER/ITEM")
             show_table(("Item", "What it is"), self._listed(experiments.listing()))
             return 0
         target = None if self.target == "all" else self.target
+        folder = None if self.examples is None else require_folder(self.examples)
         with progress(self.target) as told:
-            written = experiments.reproduce(target, self.scale, self.resume, told)
+            written = experiments.reproduce(target, self.scale, self.resume, told, examples=folder)
         for path in written:
             say(str(path))
         return 0

@@ -18,6 +18,7 @@ def reproduce(
     progress: Progress | None = None,
     results_root: Path | str = "results",
     pages_root: Path | str | None = None,
+    examples: Path | str | None = None,
 ) -> list[Path]:
     """Measure a paper's tables and figures again, and write their records and its page.
 
@@ -31,24 +32,30 @@ def reproduce(
         progress: called with (cells done, total or None, what is running).
         results_root: where records are kept.
         pages_root: where pages are written; by default `docs/results` beside `results_root`.
+        examples: a folder for what no page shows, such as pictures of people, and pairs with questions for
+            people; of the items that have any, `examples(config, folder) -> files`.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: no such target or scale, data that is not at hand, a folder that cannot be written. Of
-            several items the others are measured first, and their pages written.
+        UserError: no such target or scale, data that is not at hand, a folder that cannot be written, no
+            item that has examples where they are asked for. Of several items the others are measured first,
+            and their pages written.
     """
     if scale not in SCALES:
         raise UserError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
     results = Path(results_root)
     pages = results.parent / "docs" / "results" if pages_root is None else Path(pages_root)
     entries = chosen(target)
+    if examples is not None and not any(hasattr(entry.load(), "examples") for entry in entries):
+        raise UserError(f"{target or 'no item'} has no examples to write beside its page")
     written: list[Path] = []
     failed: list[UserError] = []
     for entry in entries:
         try:
             written.append(_measured(entry, scale, resume, progress, results))
+            written += [] if examples is None else _examples(entry, scale, Path(examples))
         except UserError as error:
             failed.append(error)
     if len(failed) < len(entries):
@@ -72,6 +79,14 @@ def _measured(
     for _ in module.run(config, store):
         pass
     return store.finish()
+
+
+def _examples(entry: Entry, scale: str, folder: Path) -> list[Path]:
+    """What the item has for a folder of the user's own, and for no page."""
+    module = entry.load()
+    write = getattr(module, "examples", None)
+    found: list[Path] = [] if write is None else write(module.SCALES[scale], folder / entry.item)
+    return found
 
 
 def write_pages(papers: set[str], results: Path, pages: Path) -> list[Path]:
