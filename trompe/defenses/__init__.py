@@ -7,7 +7,8 @@ from trompe.defenses.adversarial import (
     strengthened,
 )
 from trompe.defenses.detectors import ReconstructionError
-from trompe.defenses.guarded import Guarded
+from trompe.defenses.guarded import Guarded, Rejecting
+from trompe.defenses.magnet import Collection, OutputDivergence, magnet
 from trompe.defenses.reconstruct import Reconstruct
 from trompe.defenses.squeeze import BitDepth, FeatureSqueezing, MedianSmoothing
 from trompe.defenses.tamper import Mahalanobis, OutputUncertainty, Tail
@@ -15,15 +16,19 @@ from trompe.defenses.tamper import Mahalanobis, OutputUncertainty, Tail
 __all__ = [
     "AdversarialStep",
     "BitDepth",
+    "Collection",
     "FeatureSqueezing",
     "Guarded",
     "LogitPairingStep",
     "Mahalanobis",
     "MedianSmoothing",
+    "OutputDivergence",
     "OutputUncertainty",
     "Reconstruct",
     "ReconstructionError",
+    "Rejecting",
     "Strengthened",
     "Tail",
+    "magnet",
     "strengthened",
 ]
