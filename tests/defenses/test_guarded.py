@@ -9,7 +9,7 @@ from torch import nn
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.protocols import Detector
-from trompe.defenses import Guarded, ReconstructionError
+from trompe.defenses import Guarded, ReconstructionError, Rejecting, guarded
 from trompe.defenses.detectors import threshold_at
 from trompe.models import VAE
 
@@ -129,3 +129,58 @@ def test_slips_are_told():
         guarded.calibrate(torch.empty(0, 3), fpr=0.1)
     with pytest.raises(UserError, match="finite"):
         guarded.calibrate(points(20) * torch.nan, fpr=0.1)
+
+
+def test_rejected_is_one_more_class_where_any_detector_refuses():
+    """Exactly where `accept` says no; elsewhere the classes answer as they did."""
+    both = Guarded(nn.Identity(), [detector(0), detector(1)]).calibrate(points(199), fpr=0.2)
+    x = points(400, seed=1)
+    logits, accepted = both.decide(x)
+    answers = Rejecting(both, weight=0.5)(x)
+    assert answers.shape == (400, 4)
+    assert torch.equal(answers[:, :3], logits)
+    assert torch.equal(answers.argmax(1) == 3, ~accepted)
+    assert torch.equal(answers.argmax(1)[accepted], logits.argmax(1)[accepted])
+    thresholds = torch.stack([d.threshold for d in both.detectors.values()])
+    worst = (x[:, :2].abs() / thresholds - 1).amax(1)
+    assert torch.allclose(answers[:, 3], logits.amax(1) + 0.5 * worst)
+
+
+def test_a_targeted_attack_on_it_is_wrong_and_accepted_where_a_plain_one_is_refused():
+    """Class 1 needs `x_1 > x_0`; x_1 itself is watched: only the attacker who knows lowers x_0 instead."""
+    from trompe.attacks.gradient import PGD
+    from trompe.core.domains import Vectors
+    from trompe.core.geometry import Ball
+
+    watched = Guarded(nn.Identity(), [detector(1)]).eval()
+    watched.detectors["0"].threshold.fill_(1.0)
+    x, target = torch.tensor([[1.5, 0.5], [1.4, 0.9]]), torch.tensor([1, 1])
+    attack = PGD(Ball(1.5), steps=40, targeted=True, random_start=False, domain=Vectors())
+    early = PGD(
+        Ball(1.5), steps=1, step_size=1.5, targeted=True, random_start=False, domain=Vectors()
+    )
+    for model, how, passes in ((watched, early, False), (Rejecting(watched), attack, True)):
+        found = how(model, x, target)
+        logits, accepted = watched.decide(found)
+        assert logits.argmax(1).tolist() == [1, 1]
+        assert accepted.tolist() == [passes, passes]
+
+
+class TurnedRound(Rejecting):
+    def forward(self, x):
+        answers = super().forward(x)
+        top = answers[:, :-1].amax(1, keepdim=True)
+        return torch.cat([answers[:, :-1], 2 * top - answers[:, -1:]], 1)
+
+
+class RefusedByTheFirst(Rejecting):
+    def forward(self, x):
+        first = Guarded(self.guarded.classifier, [self.guarded.detectors["0"]])
+        return guarded.Rejecting(first, self.weight)(x)
+
+
+@pytest.mark.parametrize("broken", [TurnedRound, RefusedByTheFirst])
+def test_a_class_of_rejections_that_is_not_the_detectors_is_noticed(broken, monkeypatch):
+    monkeypatch.setitem(globals(), "Rejecting", broken)
+    with pytest.raises(AssertionError):
+        test_rejected_is_one_more_class_where_any_detector_refuses()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from trompe.core.errors import UserError
 from trompe.defenses.detectors import scored, threshold_at
 
-__all__ = ["Guarded"]
+__all__ = ["Guarded", "Rejecting"]
 
 
 class Guarded(nn.Module):
@@ -90,3 +90,51 @@ class Guarded(nn.Module):
         for own, rank, detector in zip(scores, ranks, self.detectors.values(), strict=True):
             detector.threshold.fill_(own[rank <= limit].amax())  # type: ignore[operator]
         return self
+
+
+class Rejecting(nn.Module):
+    r"""A guarded classifier as one of K + 1 classes, the last of which is *rejected*: what an attacker knows.
+
+    .. math:: z_{K+1} = \max_i z_i + w \max_d (s_d / t_d - 1)
+
+    with scores s and thresholds t of the detectors, after Carlini & Wagner 2017 ("Adversarial examples are
+    not easily detected"), who have the logit of one detector there. It is largest where some detector
+    refuses. So an attack that reaches another class as its *target* is wrong and accepted: the detectors
+    stand in one differentiable model, on which any targeted attack runs. An untargeted one would take a
+    rejection for a success.
+
+    Args:
+        guarded: with its thresholds set, all above 0.
+        weight: w, of the detectors against the classes, in logits for a score of twice the threshold.
+
+    Raises:
+        UserError: a weight or a threshold that is not above 0.
+
+    >>> from trompe.defenses.detectors import ReconstructionError
+    >>> guarded = Guarded(nn.Identity(), [ReconstructionError(nn.ReLU())])
+    >>> _ = guarded.detectors["0"].threshold.fill_(0.5)
+    >>> Rejecting(guarded)(torch.tensor([[3.0, -0.25], [3.0, -1.0]])).argmax(1).tolist()
+    [0, 2]
+    """
+
+    def __init__(self, guarded: Guarded, weight: float = 10.0) -> None:
+        super().__init__()
+        thresholds = [float(detector.threshold) for detector in guarded.detectors.values()]  # type: ignore[arg-type]
+        if not weight > 0 or not min(thresholds) > 0:
+            raise UserError(
+                f"the weight and all thresholds must be above 0, got {weight} and {thresholds}; "
+                "call calibrate(clean, fpr) first"
+            )
+        self.guarded = guarded
+        self.weight = weight
+        self.training = guarded.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits `(B, K + 1)`."""
+        logits = self.guarded(x)
+        excess = []
+        for name, score in self.guarded.scores(x).items():
+            threshold: Tensor = self.guarded.detectors[name].threshold  # type: ignore[assignment]
+            excess.append((score - threshold) / threshold)
+        refusal = logits.amax(1) + self.weight * torch.stack(excess).amax(0)
+        return torch.cat([logits, refusal[:, None]], 1)
