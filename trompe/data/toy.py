@@ -76,42 +76,46 @@ class Spheres:
 class Features:
     r"""Three coordinates: the first and either of the others tell the classes; the oracle reads the second.
 
-    It is :math:`f_2(x) = x_1 + x_2`. The third is `scale` times the second, up to noise that never blurs the
-    classes, :math:`|x_3 / \text{scale} - x_2| < \text{gap}/2`. Being the larger it is what a network trained
-    by gradients leans on: x_3 is then the unnecessary feature, and x_2 the missing one (Tang et al. 2019,
-    section II-A and figure 2, who give no formula: this one is ours).
+    It is :math:`f_2(x) = x_1 + x_2 / \text{small}`. The third says the same as the second and as loudly as
+    the first, :math:`x_3 = x_2 / \text{small}` up to noise that never blurs the classes, so that a network
+    trained by gradient descent learns :math:`x_1 + x_3`. Then x_3 is the unnecessary feature and x_2 the missing
+    one (Tang et al. 2019, section II-A and figure 2; they give no formula, this one is ours).
 
     Args:
-        gap: the least `|x_1 + x_2|` of a sample.
-        scale: how much larger the third coordinate is than the second.
+        small: how much smaller the second coordinate is than the others.
+        gap: the least `|f_2|` of a sample; the noise stays within half of it.
 
     Raises:
-        UserError: a gap or a scale that is not above zero.
+        UserError: a number that is not above zero.
 
-    >>> x, y = Features(scale=10).draw(100, torch.Generator().manual_seed(0))
-    >>> [bool(((x[:, 0] + other > 0) == (y == 1)).all()) for other in (x[:, 1], x[:, 2] / 10)]
+    >>> x, y = Features(small=0.1).draw(100, torch.Generator().manual_seed(0))
+    >>> [bool(((x[:, 0] + other > 0) == (y == 1)).all()) for other in (10 * x[:, 1], x[:, 2])]
     [True, True]
     """
 
+    small: float = 0.1
     gap: float = 0.5
-    scale: float = 10.0
 
     def __post_init__(self) -> None:
-        if not (self.gap > 0 and self.scale > 0):
-            raise UserError(f"gap and scale must be above 0, got {self.gap} and {self.scale}")
+        if not (self.small > 0 and self.gap > 0):
+            raise UserError(f"small and gap must be above 0, got {self.small} and {self.gap}")
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one point."""
         return (3,)
 
+    def oracle(self, x: Tensor) -> Tensor:
+        """f_2 `(B,)` of points `(B, 3)`; above zero is the second class."""
+        return x[:, 0] + x[:, 1] / self.small
+
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Points `(count, 3)` and the oracle's classes `(count,)`."""
         y = torch.randint(2, (count,), generator=generator)
         first, away = torch.randn(2, count, generator=generator)
         blur = self.gap * (torch.rand(count, generator=generator) - 0.5)
-        second = (2 * y - 1) * (self.gap + away.abs()) - first
-        return torch.stack([first, second, self.scale * (second + blur)], 1), y
+        rest = (2 * y - 1) * (self.gap + away.abs()) - first
+        return torch.stack([first, self.small * rest, rest + blur], 1), y
 
 
 class Stream:
