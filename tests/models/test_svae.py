@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -48,6 +49,18 @@ def test_loss_is_minus_the_bound_of_image_and_label() -> None:
     log_label = model.classify(z).log_softmax(1)[torch.arange(4), y]
     bound = log_image + log_label - kl_to_prior(model.encode(x))
     torch.testing.assert_close(terms["loss"], -bound, rtol=1e-9, atol=1e-9)
+
+
+def test_supervision_weighs_the_label() -> None:
+    config = SVAEConfig.sized((1, 8, 8), 3)
+    x, y = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
+    found = {}
+    for weight in (1.0, 30.0):
+        with random.streams(random.seeds(0, 4)):
+            found[weight] = SVAE(replace(config, supervision=weight)).losses(x, y)
+    torch.testing.assert_close(
+        found[30.0]["loss"] - found[1.0]["loss"], 29 * found[1.0]["label"], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_without_labels_it_is_the_bound_of_the_image_alone() -> None:
@@ -107,6 +120,8 @@ def test_discriminator_learns_the_ratio_of_the_densities() -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(UserError, match="two classes"):
         SVAEConfig(classes=1)
+    with pytest.raises(UserError, match="supervision"):
+        SVAEConfig(supervision=0.0)
     with pytest.raises(UserError, match="widths"):
         SVAEConfig(head=(0,))
     with pytest.raises(UserError, match="has no input_noise"):

@@ -4,6 +4,7 @@ Reference: S. Tang, X. Huang, M. Chen, C. Sun, J. Yang, "Adversarial Attack Type
 Significant Changes", 2019.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -31,6 +32,8 @@ class SVAEConfig(AutoencoderConfig):
 
     Args:
         classes: number of labels, two or more.
+        supervision: weight of the label's likelihood; the paper's 1 is little beside the thousands of nats
+            of a large picture.
         head: widths of the classifier of codes.
         critic: widths of the discriminator of codes.
 
@@ -47,6 +50,7 @@ class SVAEConfig(AutoencoderConfig):
     dense: tuple[int, ...] = (128,)
     activation: blocks.Activation = "elu"
     classes: int = 10
+    supervision: float = 1.0
     head: tuple[int, ...] = (256, 128)
     critic: tuple[int, ...] = (256, 128, 64)
 
@@ -60,6 +64,8 @@ class SVAEConfig(AutoencoderConfig):
             raise UserError(
                 f"head and critic must be positive widths, got {self.head} and {self.critic}"
             )
+        if not 0 < self.supervision < math.inf:
+            raise UserError(f"supervision must be positive, got {self.supervision}")
         if not self.stochastic or any(getattr(self, name) for name in _ABSENT):
             raise UserError(
                 f"a supervised VAE is stochastic, and its objective has no {', '.join(_ABSENT)}"
@@ -126,8 +132,8 @@ class SVAE(Autoencoder):
     def losses(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         """The terms of minus the bound for each example, in nats, `(B,)` each: one draw of the posterior.
 
-        `loss = reconstruction + beta * kl + label`; without labels the last term is absent, and the bound is
-        that of `log p(x)`.
+        `loss = reconstruction + beta * kl + supervision * label`; without labels the last term is absent,
+        and the bound is that of `log p(x)`.
         """
         posterior = self.encode(x)
         code = random.sample(posterior)
@@ -135,7 +141,7 @@ class SVAE(Autoencoder):
         loss = terms["reconstruction"] + self.config.beta * terms["kl"]
         if y is not None:
             terms["label"] = F.cross_entropy(self.classify(code), y, reduction="none")
-            loss = loss + terms["label"]
+            loss = loss + self.config.supervision * terms["label"]
         return {"loss": loss, **terms}
 
 
