@@ -48,7 +48,7 @@ class Subject:
 
     Args:
         make: the attack for a domain.
-        victim: of which kind, `"classifier"` or `"autoencoder"`.
+        victim: of which kind, `"classifier"`, `"autoencoder"` or `"embedder"`.
         harm: `(model, x_adv, x, y) -> (B,)`, higher where the attack does better.
         bounded: whether it has a ball, and so a radius.
         draws: whether another seed must give another result.
@@ -169,9 +169,16 @@ def autoencoder(domain: Domain) -> Victim:
     return Victim(domain, model, x, y, x.roll(1, 0), {"classifier": judge})
 
 
+def embedder(domain: Domain) -> Victim:
+    """The classifier, its logits read as embeddings; the others are other digits."""
+    victim = classifier(domain)
+    return replace(victim, target=victim.x.roll(1, 0))
+
+
 VICTIMS: dict[str, Callable[[Domain], Victim]] = {
     "classifier": classifier,
     "autoencoder": autoencoder,
+    "embedder": embedder,
 }
 
 

@@ -149,6 +149,33 @@ SUBJECTS += [
 ]  # fmt: skip
 
 
+def told_apart(model: nn.Module, found: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """How far the embedding has gone."""
+    return (model(found) - model(x)).norm(dim=1)
+
+
+def told_as(model: nn.Module, found: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """How near the embedding came to the other's."""
+    return -(model(found) - model(y)).norm(dim=1)
+
+
+def on_embedder(
+    name: str, kind: Any, harm: contract.Harm, norm: str = "Linf", **settings: Any
+) -> Subject:
+    own = {"draws": kind is A.VerificationPGD or harm is told_apart, "targetable": False}
+    steps = kind is A.VerificationPGD
+    make = within(kind, norm, targeted=harm is told_as, **settings)
+    return Subject(name, make, "embedder", harm, ranks=False, steps=steps, **own)
+
+
+SUBJECTS += [
+    on_embedder("VerificationPGD", A.VerificationPGD, told_apart, steps=20),
+    on_embedder("VerificationPGD-L2-towards", A.VerificationPGD, told_as, "L2", steps=20),
+    on_embedder("VerificationFGSM", A.VerificationFGSM, told_apart),
+    on_embedder("VerificationFGSM-towards", A.VerificationFGSM, told_as),
+]
+
+
 @pytest.fixture(params=DOMAINS, ids=lambda domain: type(domain).__name__)
 def domain(request: pytest.FixtureRequest) -> Domain:
     return request.param  # type: ignore[no-any-return]
@@ -170,6 +197,7 @@ def test_every_attack_of_the_package_is_held_to_the_contract() -> None:
         if isinstance(kind := getattr(attacks, name), type) and issubclass(kind, Attack)
     }
     elsewhere = {"BPDA", "FoolboxAttack", "ARTAttack", "AutoAttack", "Transfer"}  # their own tests
+    elsewhere |= {"LevelSet", "NullSpace"}  # on the spheres, in test_level_set
     assert exported - elsewhere <= held
 
 

@@ -22,6 +22,7 @@ from trompe.attacks.score_shift import ScoreShift
 from trompe.attacks.singular import SingularDirection
 from trompe.attacks.transfer import Transfer
 from trompe.attacks.universal import Goal, NormPenalty, Perturbation, ShiftStep, Universal
+from trompe.attacks.verification import VerificationFGSM, VerificationPGD
 
 __all__ = [
     "APGD",
@@ -59,6 +60,8 @@ __all__ = [
     "StraightThrough",
     "Transfer",
     "Universal",
+    "VerificationFGSM",
+    "VerificationPGD",
     "evading",
     "watched",
 ]
