@@ -20,7 +20,10 @@ from trompe.attacks.poisoning import PoisoningStep
 from trompe.attacks.query import Square
 from trompe.attacks.score_shift import ScoreShift
 from trompe.attacks.singular import SingularDirection
+from trompe.attacks.trajectories import Trajectory
 from trompe.attacks.transfer import Transfer
+from trompe.attacks.transition import ImageTransition
+from trompe.attacks.type_one import TypeI
 from trompe.attacks.universal import Goal, NormPenalty, Perturbation, ShiftStep, Universal
 from trompe.attacks.verification import VerificationFGSM, VerificationPGD
 
@@ -42,6 +45,7 @@ __all__ = [
     "ElboAttack",
     "FoolboxAttack",
     "Goal",
+    "ImageTransition",
     "LatentAttack",
     "LatentClassifierAttack",
     "LevelSet",
@@ -58,7 +62,9 @@ __all__ = [
     "SingularDirection",
     "Square",
     "StraightThrough",
+    "Trajectory",
     "Transfer",
+    "TypeI",
     "Universal",
     "VerificationFGSM",
     "VerificationPGD",

@@ -93,6 +93,15 @@ class Attack(ABC):
         Raises:
             UserError: inputs out of range, labels that do not fit, a model in train mode, no gradient path.
         """
+        with torch.no_grad(), working_copies():
+            x, y, seeds = self.admitted(model, x, y, seeds)
+            found = self.run(model, x, y, seeds)
+        return self.domain.project(found.detach())
+
+    def admitted(
+        self, model: nn.Module, x: Tensor, y: Tensor | None, seeds: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The inputs, what the attack refers to and the seeds, once checked and completed."""
         x = x.detach() if isinstance(x, Tensor) else x
         self.domain.validate(x)
         if isinstance(model, nn.Module) and model.training:
@@ -100,10 +109,7 @@ class Attack(ABC):
         seeds = random.seeds(0, len(x)) if seeds is None else seeds
         if seeds.shape != (len(x),):
             raise UserError(f"seeds must have shape ({len(x)},), got {tuple(seeds.shape)}")
-        with torch.no_grad(), working_copies():
-            y = self.check(model, x, y, seeds)
-            found = self.run(model, x, y, seeds.to(x.device))
-        return self.domain.project(found.detach())
+        return x, self.check(model, x, y, seeds), seeds.to(x.device)
 
     @abstractmethod
     def check(self, model: nn.Module, x: Tensor, y: Tensor | None, seeds: Tensor) -> Tensor:

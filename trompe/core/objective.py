@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from trompe.core import random
 from trompe.core.errors import UserError, is_severed
 from trompe.core.execution import Execution, has_convolutions, is_lowered, spend
-from trompe.core.tree import repeat, take
+from trompe.core.tree import repeat, take, tree_map
 
-__all__ = ["Evaluation", "GradientWarning", "Live", "Objective", "Problem", "Traced"]
+__all__ = ["Evaluation", "GradientWarning", "Live", "Objective", "Problem", "Traced", "remembered"]
 
 COMMON = 2**39  # the draw by which iterates of a random loss are ranked; starts are drawn at 0
 FRESH = 1  # the first of the draws used for gradients
@@ -34,11 +34,14 @@ class Evaluation(NamedTuple):
         loss: `(B,)`, or `(B, K)` where a solver works on several functions at once.
         score: `(B,)`, lower is better; kept comparable between steps even where the loss is not.
         done: `(B,)` booleans.
+        terms: a dictionary of `(B,)` tensors besides, for callbacks and solvers. A name that the data have
+            too is remembered: the objective finds the value there at its next step.
     """
 
     loss: Tensor
     score: Tensor
     done: Tensor
+    terms: Any = None
 
 
 Objective = Callable[[nn.Module, Tensor, Any], Evaluation]
@@ -91,8 +94,8 @@ class Problem:
         self.random = self.random or used.calls > 0
         if draws == 1:
             return seen
-        mean = [part.to(v.dtype).view(draws, -1, *part.shape[1:]).mean(0) for part in seen]
-        return Evaluation(mean[0], mean[1], mean[2] * self.how.confirm[1] >= self.how.confirm[0])
+        mean = tree_map(lambda p: p.to(v.dtype).view(draws, -1, *p.shape[1:]).mean(0), seen)
+        return mean._replace(done=mean.done * self.how.confirm[1] >= self.how.confirm[0])
 
     def see(self, live: Live, step: int) -> tuple[Evaluation, Traced]:
         """What the iterates are worth, and the way back to the gradient of their loss."""
@@ -106,7 +109,7 @@ class Problem:
             seen = self.look(live, FRESH + step, draws=self.how.draws)
         traced = Traced(seen.loss, live.v)
         live.v = live.v.detach()
-        return Evaluation(seen.loss.detach(), seen.score.detach(), seen.done), traced
+        return tree_map(Tensor.detach, seen), traced
 
     def without(self, traced: Traced, live: Live, stay: Tensor, step: int) -> Traced:
         """The trace of those who stay: looked at anew where that costs less than the leavers' gradients."""
@@ -124,7 +127,7 @@ class Problem:
         """The same look, its score and leave taken on the draws common to all iterates."""
         with torch.no_grad():
             common = self.look(live, COMMON, draws=self.how.draws)
-        return Evaluation(seen.loss, common.score, common.done)
+        return seen._replace(score=common.score, done=common.done)
 
     def verified(self, live: Live, seen: Evaluation) -> Evaluation:
         """The same look; who claims the best success so far is judged in the model's own precision.
@@ -140,7 +143,7 @@ class Problem:
         with torch.no_grad():
             true = self.look(some, COMMON, true=True, draws=self.how.draws)
         score = seen.score.index_copy(0, rows, true.score.to(seen.score))
-        return Evaluation(seen.loss, score, seen.done.index_copy(0, rows, true.done))
+        return seen._replace(score=score, done=seen.done.index_copy(0, rows, true.done))
 
     def confirmed(self, live: Live, done: Tensor, step: int) -> Tensor:
         """Who really may leave: in the model's own precision, and on k of n fresh draws if it is random."""
@@ -155,6 +158,13 @@ class Problem:
                 self.look(some, number + (t << 20), true=True).done.long() for t in range(tries)
             )
         return done.index_put((rows,), torch.as_tensor(wins >= need))
+
+
+def remembered(data: Any, terms: Any) -> Any:
+    """The data with the values that the objective gave for their names: a weight that adapts."""
+    if terms is None:
+        return data
+    return {**data, **{name: terms[name] for name in terms.keys() & data.keys()}}
 
 
 def _gradient(loss: Tensor, v: Tensor, model: nn.Module, draws: int) -> Tensor:

@@ -18,7 +18,15 @@ from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.execution import flushed_denormals, has_convolutions, policy, spend, working_copy
 from trompe.core.geometry import per_example
-from trompe.core.objective import COMMON, Evaluation, GradientWarning, Live, Objective, Problem
+from trompe.core.objective import (
+    COMMON,
+    Evaluation,
+    GradientWarning,
+    Live,
+    Objective,
+    Problem,
+    remembered,
+)
 from trompe.core.protocols import Region
 from trompe.core.tree import take, tensors, tree_map
 
@@ -208,6 +216,7 @@ def _descend(problem: Problem, plan: "_Plan", part: Any, rows: Tensor, restart: 
         live.v, live.state = plan.solver.step(
             live.v, grad, seen, live.state, live.region, step, plan.steps
         )
+        live.data = remembered(live.data, seen.terms)
         del traced, grad  # their memory, still in the cache, serves the next step
     _finish(problem, plan, live, rows, (restart + 1) * plan.steps)
     return _merge(found, live)
@@ -321,4 +330,5 @@ def unroll(
             spend(forwards=len(v), backwards=len(v))
             (grad,) = torch.autograd.grad(seen.loss.sum(), v, create_graph=True)
             v, state = solver.step(v, grad, seen, state, region, step, steps)
+            data = remembered(data, seen.terms)
     return v

@@ -1,0 +1,145 @@
+"""The Type I attack: change what an image is, while the victim's answer stays (Tang et al. 2019)."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trompe.attacks.transition import ImageTransition, judged
+from trompe.core.checks import check_logits
+from trompe.core.errors import UserError
+from trompe.core.execution import predict
+from trompe.core.losses import cross_entropy
+from trompe.core.search import Evaluation
+
+__all__ = ["ImageTransition", "TypeI"]
+
+_LIMITS = {"class": (0.01, 1e-3), "embedding": (1.0, 5e-3)}
+
+
+@dataclass(frozen=True)
+class TypeI(ImageTransition):
+    r"""Make an image of another class of which the victim says what it said before (Tang et al. 2019).
+
+    .. math::
+        J_{SA}(z) = J_{IT}(z) + k_t J_1(f_{dec}(z)), \quad
+        k_{t+1} = \left[k_t + \eta \left(\beta J_1 - J_2 + \max(J_1 - \hat{J}_1, 0)\right)\right]_0^{cap}
+
+    (equations 8 to 10, algorithm 2): to what moves the code to another class (`ImageTransition`) comes the
+    victim's loss J_1, at a weight that each example adapts. It is zero until the code has changed class, J_2
+    being the label head's cross-entropy, and then grows while the victim's loss is above its goal.
+
+    Iterates are successes where the label head gives the target probability `sure` and the victim the kept
+    class `confidence` (or its embedding is within `goal`); of those the one with the smallest J_IT is
+    returned, for k_t drifts and J_SA with it. Without a success it is the iterate that lacks least.
+
+    Where we depart from the paper, which contradicts itself: beta is a constant ratio, as it is set, and not
+    that of the present losses, as equation 11 defines it (`beta="ratio"`, which cancels the two terms); eta
+    is that of the authors' program, the text has none; k_t is capped at 0.001 for classes (text, program) and
+    at 0.005 for embeddings (algorithm 2, program), and `cap` says otherwise; the result is what the decoder
+    makes of the code, where algorithm 2 returns an encoding; and the program for faces feeds k_t with the
+    discriminator's output in the place of the embedding's distance (`follows="discriminator"`).
+
+    Args:
+        keep: `"class"`, the victim's answer: J_1 is its cross-entropy at the present labels; or
+            `"embedding"`: J_1 is the distance `||f_1(x') - f_1(x)||_2`, for verification.
+        k: a constant weight in the place of k_t.
+        eta: the rate at which k_t adapts.
+        beta: the ratio of J_2 to J_1 to be kept, or `"ratio"`, the one they have.
+        goal: J_1 above which k_t is pushed up; 0.01 for classes and 1.0 for embeddings unless given.
+        cap: the largest k_t; 0.001 for classes and 0.005 for embeddings unless given.
+        follows: what k_t adapts to: the `"victim"`'s loss, or the `"discriminator"`'s output.
+        confidence: the victim's probability for the kept class that makes a success.
+
+    Raises:
+        UserError: besides those of `ImageTransition`, a victim that errs on an input already, or whose
+            classes are not those of the SVAE.
+    """
+
+    keep: Literal["class", "embedding"] = field(default="class", kw_only=True)
+    k: float | None = field(default=None, kw_only=True)
+    eta: float = field(default=1e-4, kw_only=True)
+    beta: float | Literal["ratio"] = field(default=1e-3, kw_only=True)
+    goal: float | None = field(default=None, kw_only=True)
+    cap: float | None = field(default=None, kw_only=True)
+    follows: Literal["victim", "discriminator"] = field(default="victim", kw_only=True)
+    confidence: float = field(default=0.9, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.keep not in ("class", "embedding"):
+            raise UserError(f"keep must be class or embedding, got {self.keep!r}")
+        if isinstance(self.beta, str) and self.beta != "ratio":
+            raise UserError(f"beta must be a number or ratio, got {self.beta!r}")
+        if self.follows not in ("victim", "discriminator"):
+            raise UserError(f"follows must be victim or discriminator, got {self.follows!r}")
+        if self.follows == "discriminator" and not self.alpha:
+            raise UserError("follows='discriminator' needs a discriminator: set alpha above 0")
+        if not 0 < self.confidence < 1:
+            raise UserError(f"confidence must lie between 0 and 1, got {self.confidence}")
+        numbers = (self.k, self.eta, self.goal, self.cap, self.beta)
+        if any(isinstance(n, int | float) and not 0 <= n < torch.inf for n in numbers):
+            raise UserError("k, eta, beta, goal and cap must be zero or more")
+
+    def limits(self) -> tuple[float, float]:
+        """The goal and the cap in force."""
+        goal, cap = _LIMITS[self.keep]
+        return goal if self.goal is None else self.goal, cap if self.cap is None else self.cap
+
+    def check(self, model: nn.Module, x: Tensor, y: Tensor | None, seeds: Tensor) -> Tensor:
+        """Besides: the victim has the SVAE's classes and errs on no input."""
+        y = super().check(model, x, y, seeds)
+        if self.keep == "embedding":
+            return y
+        logits = check_logits(predict(model, x), len(x))
+        classes = self._classes(x)
+        if logits.shape[1] != classes:
+            raise UserError(
+                f"the victim has {logits.shape[1]} classes, the SVAE {classes}: train one on the same labels"
+            )
+        wrong = int((logits.argmax(1) != y).sum())
+        if wrong:
+            raise UserError(
+                f"the victim errs on {wrong} of {len(y)} inputs already, so it has no right answer to keep: "
+                "leave those out"
+            )
+        return y
+
+    def memory(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """What the victim is to keep, and k_t: minus infinity, which is clipped to k_0 = 0."""
+        kept = y if self.keep == "class" else predict(model, x)
+        start = -torch.inf if self.k is None else self.k
+        return {"kept": kept, "k": x.new_full((len(x),), start)}
+
+    def objective(self, model: Any, z: Tensor, data: Any) -> Evaluation:
+        """J_SA with the weight of this step, and what is left to success."""
+        transition, terms = self.transition(model.svae, z, data)
+        drift, excess = self.drift(model.victim(model.svae.decode(z)), data["kept"])
+        terms["victim"] = drift
+        k = self.adapted(data["k"], {name: term.detach() for name, term in terms.items()})
+        excess = torch.maximum(excess, self.unsure(terms))
+        return judged(transition + k * drift, transition, excess, {**terms, "k": k})
+
+    def drift(self, output: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """J_1 `(B,)`, and by how much it is above what a success may have."""
+        if self.keep == "class":
+            loss = cross_entropy(output, kept)
+            return loss, loss + math.log(self.confidence)
+        loss = torch.linalg.vector_norm((output - kept).flatten(1), dim=1)
+        return loss, loss - self.limits()[0]
+
+    def adapted(self, k: Tensor, terms: dict[str, Tensor]) -> Tensor:
+        """The weight `(B,)` that follows `k` at these losses (equation 10)."""
+        if self.k is not None:
+            return k
+        goal, cap = self.limits()
+        drift = terms["victim"]
+        if self.follows == "discriminator":
+            unreal = terms["discriminator"]
+            drift = (-unreal).exp() if self.realness == "bce" else 1 - unreal
+        pull = (drift - goal).clamp_min(0)
+        if self.beta != "ratio":
+            pull = pull + self.beta * drift - terms["label"]
+        return (k + self.eta * pull).clamp(0, cap)
