@@ -155,7 +155,7 @@ def _svaes() -> Iterator[Recipe]:
     digits = SVAEConfig.sized((1, 28, 28), 10)
     yield Recipe("mnist-svae", digits, "mnist", epochs=15, **fast)
     yield Recipe("fashion-mnist-svae", digits, "fashion-mnist", epochs=15, **fast)
-    faces = SVAEConfig.sized((3, 64, 64), 2)
+    faces = replace(SVAEConfig.sized((3, 64, 64), 2), supervision=30.0)
     yield Recipe("celeba-svae", faces, "celeba-male", epochs=25, batch=64, **fast)
 
 
@@ -186,18 +186,29 @@ def judges(data: str, shape: tuple[int, ...], classes: int, n: int) -> Iterator[
     if len(shape) != 3 or classes < 2:
         raise UserError(f"{data}: a judge reads images of two classes or more, got shape {shape}")
     side = min(shape[1:])
-    times = 1 if n > 20_000 else 3 if n > 4_000 else 6
+    times = 1 if n > 20_000 else 3
     stages = (16, 32) if side < 16 else (16, 32, 64) if side <= 40 else (8, 16, 32, 64)
     widths = (48, 64, 96) if side >= 16 else (32, 32, 32)
+    precision = "32-true" if side < 16 else "bf16-mixed"
     common: dict[str, Any] = {"shape": shape, "classes": classes}
     nets = {
         "resnet": (ClassifierConfig("resnet", channels=stages, **common), 5, 4e-3),
         "mixer": (_patched("mixer", widths[1], side // 7, **common), 8, 2e-3),
         "transformer": (_patched("transformer", widths[2], side // 4, **common), 8, 2e-3),
     }
+    copier = AutoencoderConfig(
+        shape,
+        latent=32,
+        hidden=(512,),
+        stochastic=False,
+        input_noise=0.3,
+        clip_noise=True,
+        denoise=True,
+    )
+    yield Recipe(f"{data}-judge-autoencoder", copier, data, 8 * times, lr=2e-3, held_out=6)
     for seed, (kind, (net, epochs, lr)) in enumerate(nets.items(), 1):
         yield Recipe(
-            f"{data}-judge-{kind}", net, data, epochs * times, 64, lr, seed, precision="bf16-mixed",
+            f"{data}-judge-{kind}", net, data, epochs * times, 64, lr, seed, precision=precision,
             held_out=6, warp=1.0, mirror=side > 40, weight_decay=0.01,
         )  # fmt: skip
 
