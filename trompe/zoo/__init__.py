@@ -5,11 +5,24 @@
 A recipe is data. Its hash names the checkpoint, so that changing any number of it trains anew, and
 two programs that ask for the same recipe share one training, also when they ask at the same time.
 Beside the weights lies a card: the recipe, checksums of the data, measured clean metrics, versions.
-What no recipe describes is kept in the same way by `keep`.
+What no recipe describes is kept in the same way by `keep`. `judge_for` is a judge of what images show.
 """
 
+from trompe.zoo.judges import judge_for
 from trompe.zoo.making import card, get, measure, path
 from trompe.zoo.recipes import RECIPES, Recipe, names, recipe
 from trompe.zoo.store import keep, root
 
-__all__ = ["RECIPES", "Recipe", "card", "get", "keep", "measure", "names", "path", "recipe", "root"]
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "card",
+    "get",
+    "judge_for",
+    "keep",
+    "measure",
+    "names",
+    "path",
+    "recipe",
+    "root",
+]

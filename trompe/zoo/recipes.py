@@ -192,9 +192,9 @@ def judges(data: str, shape: tuple[int, ...], classes: int, n: int) -> Iterator[
     precision = "32-true" if side < 16 else "bf16-mixed"
     common: dict[str, Any] = {"shape": shape, "classes": classes}
     nets = {
-        "resnet": (ClassifierConfig("resnet", channels=stages, **common), 5, 4e-3),
-        "mixer": (_patched("mixer", widths[1], side // 7, **common), 8, 2e-3),
-        "transformer": (_patched("transformer", widths[2], side // 4, **common), 8, 2e-3),
+        "resnet": (ClassifierConfig("resnet", channels=stages, **common), 4, 4e-3),
+        "mixer": (_patched("mixer", widths[1], side // 7, **common), 6, 2e-3),
+        "transformer": (_patched("transformer", widths[2], side // 4, **common), 6, 2e-3),
     }
     copier = AutoencoderConfig(
         shape,
