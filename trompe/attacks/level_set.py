@@ -26,6 +26,8 @@ Formula = Literal["exact", "published"]
 Quantity = Callable[[Tensor], Tensor]
 Callback = Callable[[int, Tensor, Tensor, Evaluation], None]
 _BLIND = 1e-9  # the share of a direction that must lie off the classifier's gradients to count
+_FAR = 1e6  # the longest step, where a slope all but vanishes
+_TRIES = 4  # to go round the edges of the domain
 _THERE = 1e-4  # relatively: nearer to its goal than that, an example stands on it
 
 
@@ -175,6 +177,7 @@ class LevelSet(_Between):
         self, model: nn.Module, x: Tensor, y: Tensor, *, seeds: Tensor | None = None
     ) -> Tensor:
         """The whole way, `(steps + 1, B, *)`: the input first, and what the attack returns last."""
+        self.domain.validate(x)
         seeds = random.seeds(0, len(x)) if seeds is None else seeds
         path = x.repeat(self.steps + 1, *[1] * x.ndim)
 
@@ -260,17 +263,28 @@ class Along:
     ) -> tuple[Tensor, Any]:
         """One step along the level set."""
         slopes = grad.flatten(2)
-        size = slopes.norm(dim=2)
-        if number == 0 and bool((size[:, :-1] == 0).all()):
+        if number == 0 and bool((slopes[:, :-1] == 0).all()):
             raise UserError(
                 "the classifier's gradient is zero at every example: it has no level set to follow "
                 "there, is constant, or masks its gradients"
             )
-        ahead = max(1, math.ceil((1 - self.corrections) * total) - number)
-        wanted = torch.cat([seen.loss[:, :-1], seen.loss[:, -1:] / ahead], 1)
-        tiny = torch.finfo(v.dtype).tiny
-        rows = slopes / size.clamp_min(tiny)[:, :, None]
-        inverse = torch.linalg.pinv(rows @ rows.mT, rtol=_BLIND, hermitian=True)
-        back = inverse @ (wanted / size.clamp_min(tiny)).nan_to_num(0, 0, 0)[:, :, None]
-        moved = (rows.mT @ back)[:, :, 0].view_as(v)
-        return region.project(v - moved), state
+        left = max(1, math.ceil((1 - self.corrections) * total) - number)
+        wanted = torch.cat([seen.loss[:, :-1], seen.loss[:, -1:] / left], 1)
+        for _ in range(_TRIES):
+            there = v - _shortest(slopes, wanted).view_as(v)
+            inside = region.project(there)
+            held_up = (inside != there).flatten(1)
+            if not bool(held_up.any()):
+                break
+            slopes = slopes.masked_fill(held_up[:, None], 0)
+        return inside, state
+
+
+def _shortest(slopes: Tensor, wanted: Tensor) -> Tensor:
+    """The shortest `(B, n)` whose products with the rows of `(B, K, n)` are `wanted` `(B, K)`."""
+    size = slopes.norm(dim=2).clamp_min(torch.finfo(slopes.dtype).tiny)
+    rows = slopes / size[:, :, None]
+    blind = max(_BLIND, 10 * torch.finfo(slopes.dtype).eps)
+    inverse: Tensor = torch.linalg.pinv(rows @ rows.mT, rtol=blind, hermitian=True)
+    share = inverse @ (wanted / size).clamp(-_FAR, _FAR)[:, :, None]
+    return torch.squeeze(rows.mT @ share, 2)

@@ -78,8 +78,8 @@ class Features:
 
     It is :math:`f_2(x) = x_1 + x_2 / \text{small}`. The third says the same as the second and as loudly as
     the first, :math:`x_3 = x_2 / \text{small}` up to noise that never blurs the classes, so that a network
-    trained by gradient descent learns :math:`x_1 + x_3`. Then x_3 is the unnecessary feature and x_2 the missing
-    one (Tang et al. 2019, section II-A and figure 2; they give no formula, this one is ours).
+    trained by gradient descent learns :math:`x_1 + x_3`. Then x_3 is the unnecessary feature and x_2 the
+    missing one (Tang et al. 2019, section II-A and figure 2; they give no formula, this one is ours).
 
     Args:
         small: how much smaller the second coordinate is than the others.
