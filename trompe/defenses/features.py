@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from trompe.core.errors import UserError
 from trompe.core.layers import activations
 from trompe.defenses.detectors import CalibratedDetector
+from trompe.defenses.tamper import shrunk_covariance
 
 __all__ = ["FeatureDistance"]
 
 _ROWS = 500
-_SHRINK = 1e-3  # of the mean variance, added to every direction: features may be constant
 
 
 class FeatureDistance(CalibratedDetector):
@@ -20,7 +20,7 @@ class FeatureDistance(CalibratedDetector):
 
     .. math:: \min_k \; (f(x) - \mu_k)^\top \Sigma^{-1} (f(x) - \mu_k)
 
-    with the classes' means and one covariance for all (Lee, Lee, Lee & Shin, "A simple unified framework for
+    with the classes' means and one (shrunk) covariance for all (Lee, Lee, Lee & Shin, "A simple unified framework for
     detecting out-of-distribution samples and adversarial attacks", 2018, equations 1 and 2; of their
     ensemble over layers, this is one).
 
@@ -67,9 +67,7 @@ class FeatureDistance(CalibratedDetector):
                 f"class {int(sizes.argmin())} has no example to learn what is usual from"
             )
         means = member.T @ seen / sizes[:, None]
-        rest = seen - means[y]
-        covariance = rest.T @ rest / len(seen)
-        covariance.diagonal().add_(_SHRINK * covariance.diagonal().mean() + 1e-12)
+        covariance = shrunk_covariance(seen - means[y])
         self.means.copy_(means)
         # L with L L^T = inverse covariance, so that a distance between f L is Mahalanobis
         self.root.copy_(torch.linalg.cholesky(torch.linalg.inv(covariance)))
