@@ -25,7 +25,7 @@ from trompe.evaluation.judge import about_judge
 from trompe.evaluation.pairs import Look, Pair, eligible, judged_pairs, stability
 from trompe.evaluation.records import Record, replace_file
 
-__all__ = ["Result", "over_stability"]
+__all__ = ["Look", "Pair", "Result", "eligible", "judged_pairs", "over_stability", "stability"]
 
 
 @dataclass(frozen=True)
