@@ -1,0 +1,149 @@
+"""What the figures of transitions and attacks share: rows of images, rates in words, and verdicts."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trompe.reports.wording import number, percent
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trompe.evaluation.records import Record
+
+__all__ = [
+    "drawn",
+    "find",
+    "mean",
+    "mean_rate",
+    "median",
+    "most",
+    "one",
+    "picture",
+    "rate",
+    "strips",
+]
+
+
+def strips(
+    rows: Sequence["Tensor"], words: Sequence[Sequence[str]] = (), titles: Sequence[str] = ()
+) -> bytes:
+    """One PNG of several rows of images.
+
+    Args:
+        rows: images `(S, C, H, W)` in [0, 1], one row of the picture each, all of one length.
+        words: what stands over each image, row by row; nothing where empty.
+        titles: what stands over each column.
+
+    >>> import torch
+    >>> strips([torch.zeros(3, 1, 8, 8)], [["99%", "60%", "98%"]], ["0", "10", "20"])[1:4]
+    b'PNG'
+    """
+    from trompe.core.domains import Images
+    from trompe.reports import Grid
+    from trompe.reports.images import png_bytes
+    from trompe.reports.pictures import mosaic
+
+    heads = tuple(titles) or ("",) * len(rows[0])
+    images = tuple(tuple(Images().render(row)) for row in rows)
+    grid = Grid("", heads, images, captions=tuple(map(tuple, words)))
+    return png_bytes(mosaic(grid, rows=len(rows), titled=bool(titles)))
+
+
+def picture(file: str, content: bytes, n: int, **rest: Any) -> "Record":
+    """A record that carries a picture of `n` examples, to be drawn beside the page."""
+    from trompe.evaluation.records import Record
+
+    held = {"file": file, "picture": base64.b64encode(content).decode("ascii")}
+    return Record("examples shown", n, n, config={**rest.pop("config", {}), **held}, **rest)
+
+
+def drawn(records: Iterable["Record"]) -> dict[str, bytes]:
+    """The pictures that records carry, by the names of their files."""
+    return {
+        str(r.config["file"]): base64.b64decode(str(r.config["picture"]))
+        for r in records
+        if "picture" in r.config
+    }
+
+
+def find(records: Iterable["Record"], metric: str, **where: Any) -> list["Record"]:
+    """The records of a metric whose subject or configuration says all that is asked."""
+    return [
+        r
+        for r in records
+        if r.metric == metric
+        and all(
+            {"subject": r.subject, **r.config}.get(key) == value for key, value in where.items()
+        )
+    ]
+
+
+def one(records: Iterable["Record"], metric: str, **where: Any) -> "Record | None":
+    """The first of them, if there is one."""
+    return next(iter(find(records, metric, **where)), None)
+
+
+def rate(record: "Record | None", digits: int = 1) -> str | None:
+    """A share with its interval.
+
+    >>> from trompe.evaluation.records import Record
+    >>> rate(Record.rate("m", 90, 100))
+    '90.0% [82.6%, 94.5%]'
+    """
+    if record is None:
+        return None
+    low, high = percent(record.low or 0.0, digits), percent(record.high or 0.0, digits)
+    return f"{percent(record.value, digits)} [{low}, {high}]"
+
+
+def mean(record: "Record | None") -> str | None:
+    """A number with its interval, where it has one."""
+    if record is None or record.low is None or record.high is None:
+        return None if record is None else number(record.value)
+    return f"{number(record.value)} [{number(record.low)}, {number(record.high)}]"
+
+
+def mean_rate(record: "Record") -> str:
+    """A mean of probabilities with its interval; of a single example, the probability."""
+    if record.low is None or record.high is None:
+        return percent(record.value, 2)
+    return f"{percent(record.value)} [{percent(record.low)}, {percent(record.high)}]"
+
+
+def median(metric: str, values: "Tensor", **rest: Any) -> "Record":
+    """A median with the 95% interval of order statistics, which assumes no distribution.
+
+    >>> import torch
+    >>> found = median("m", torch.arange(101.0))
+    >>> found.value, found.low, found.high
+    (50.0, 40.0, 60.0)
+    """
+    import math
+
+    from trompe.evaluation.records import Record
+
+    ranked, n = values.double().sort().values, len(values)
+    half = 1.96 * math.sqrt(n) / 2
+    low, high = max(0, math.floor(n / 2 - half)), min(n - 1, math.ceil(n / 2 + half) - 1)
+    middle = float(ranked.quantile(0.5))
+    ends = (float(ranked[low]), float(ranked[high]))
+    return Record(metric, middle, n, *ends, "order statistics 95%", **rest)
+
+
+def most(record: "Record | None", bound: float = 0.5) -> str:
+    """Whether a share lies above a bound: by its interval, `"holds"`, `"does not hold"` or `"is unresolved"`.
+
+    >>> from trompe.evaluation.records import Record
+    >>> [most(Record.rate("m", wins, 100)) for wins in (90, 50, 10)]
+    ['holds', 'is unresolved', 'does not hold']
+    """
+    if record is None or record.low is None or record.high is None:
+        return "is unresolved"
+    return (
+        "holds"
+        if record.low > bound
+        else "does not hold"
+        if record.high < bound
+        else "is unresolved"
+    )
