@@ -10,9 +10,20 @@ from torch import nn
 
 from trompe.core import random
 from trompe.core.errors import UserError
-from trompe.models import MLP, ClassifierConfig, Conv4, LeNet5, ResNet, build
+from trompe.models import MLP, ClassifierConfig, ClassifierNet, Conv4, LeNet5, ResNet, build
 
-MAKERS = (MLP, LeNet5, Conv4, ResNet)
+
+def over_patches(kind):
+    """A maker of a net over patches of three pixels, in two blocks."""
+
+    def make(seed=0, **settings):
+        config = ClassifierConfig(kind, channels=(16, 16), patch=3, **settings)
+        return ClassifierNet(config, seed=seed)
+
+    return make
+
+
+MAKERS = (MLP, LeNet5, Conv4, ResNet, over_patches("mixer"), over_patches("transformer"))
 SHAPES = ((1, 28, 28), (1, 8, 8), (3, 32, 32), (3, 64, 64), (2, 9, 7))
 
 
@@ -107,6 +118,7 @@ def test_gradients_reach_the_input(make):
         ({"kind": "conv4", "channels": (4,)}, "takes 4 channels"),
         ({"hidden": (0,)}, "positive integers"),
         ({"mean": (0.1, 0.2)}, "mean and std"),
+        ({"kind": "mixer", "channels": (8,), "patch": 0}, "positive integers"),
     ],
 )
 def test_a_wrong_setting_is_told(settings, says):
@@ -116,6 +128,10 @@ def test_a_wrong_setting_is_told(settings, says):
 
 
 def test_more_slips_are_told():
+    with pytest.raises(UserError, match="multiple of 16"):
+        build(ClassifierConfig("transformer", channels=(24,)))
+    with pytest.raises(UserError, match="one width"):
+        build(ClassifierConfig("mixer", channels=(8, 16)))
     with pytest.raises(UserError, match="std must be positive"):
         MLP(std=(0.0,))
     with pytest.raises(UserError, match="at least 4x4"):

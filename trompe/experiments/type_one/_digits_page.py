@@ -1,0 +1,181 @@
+"""The page of `type_one/digits`: who was deceived, by which variant, and what the judge is worth."""
+
+from trompe.evaluation.records import Record
+from trompe.experiments.type_one._shown import find, most, one, rate
+from trompe.experiments.type_one.digits import ASKED, BASE, PUBLISHED
+from trompe.reports import Table, markdown_table
+from trompe.reports.document import Cell
+from trompe.reports.wording import percent
+
+__all__ = ["rendered"]
+
+PARTS = ("judge sees the change", "looks real", "victim keeps it at 50%")
+FAILED = {
+    "not changed": "the judge does not see the target",
+    "not real": "the judge sees the target but takes the image for no digit",
+    "victim changed": "the image became the target, and the victim's answer or confidence went with it",
+}
+
+
+def rendered(records: list[Record]) -> str:
+    """Tables and sentences."""
+    blocks = [_victims(records), _failures(records), *_verdicts(records)]
+    blocks += [_variants(records), *_differences(records), _networks(records), _judge(records)]
+    return "\n\n".join(blocks)
+
+
+def _base(records: list[Record]) -> list[Record]:
+    return find(records, "over-stability", row="victims")
+
+
+def _victims(records: list[Record]) -> str:
+    rows = []
+    for won in _base(records):
+        own = {"row": "victims", "subject": won.subject}
+        parts = [rate(one(records, part, **own)) for part in PARTS]
+        saved = percent(won.extra["as 8-bit files"])
+        asked = f"{won.n} of {won.extra['asked']:.0f}"
+        steps = won.config["steps"]
+        rows.append((won.subject, asked, steps, rate(won), *parts, saved, _spent(won)))
+    columns = (
+        "Victim",
+        "n of images asked",
+        "Steps at most",
+        "Success",
+        "Judge sees the target",
+        "Looks real",
+        "Victim keeps its class at 50% or more",
+        "Success as 8-bit files",
+        "Seconds an image",
+    )
+    note = (
+        "Success asks for all three conditions at once. Target: the next class. Counted are images that "
+        f"victim and judge both read correctly. {_who(records)} Brackets are Wilson 95% intervals."
+    )
+    return markdown_table(Table("", columns, tuple(rows), note=note))
+
+
+def _spent(won: Record) -> str:
+    attacked = won.n + won.extra["judge erred"]
+    return f"{won.seconds / attacked:.2f}" if attacked else "–"
+
+
+def _who(records: list[Record]) -> str:
+    told = str(next((r.config["judge"] for r in records if "judge" in r.config), ""))
+    return told[:1].upper() + told[1:] + "."
+
+
+def _failures(records: list[Record]) -> str:
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (won.subject, won.counts["success"], *(won.counts[name] for name in FAILED), won.n)
+        for won in _base(records)
+    )
+    columns = ("Victim", "Success", "Not changed", "Changed, not real", "Victim lost", "n")
+    note = "Each image stands in the first column whose condition fails, from left to right."
+    return markdown_table(Table("", columns, rows, note=note))
+
+
+def _verdicts(records: list[Record]) -> list[str]:
+    """Whether the rate asked for is reached, and what stands in the way where it is not."""
+    told = []
+    for won in _base(records)[:1]:
+        verdict = most(won, ASKED)
+        said = f"A success rate of {percent(ASKED, 0)} against {won.subject} **{verdict}**: {rate(won)}."
+        lost = {name: won.counts[name] for name in FAILED}
+        worst = max(lost, key=lambda name: lost[name])
+        if lost[worst]:
+            share = lost[worst] / max(1, sum(lost.values()))
+            said += (
+                f" Of its {sum(lost.values())} failures {lost[worst]} ({percent(share, 0)}) are of one kind: "
+                f"{FAILED[worst]}."
+            )
+        told.append(said)
+    return told
+
+
+def _variants(records: list[Record]) -> str:
+    rows = []
+    for won in find(records, "over-stability", row="variants"):
+        own = {"row": "variants", "variant": won.config["variant"]}
+        parts = [rate(one(records, part, **own)) for part in PARTS]
+        apart = one(records, "difference in over-stability", **own)
+        rows.append((own["variant"], won.config["steps"], won.n, rate(won), *parts, _points(apart)))
+    columns = (
+        "Attack",
+        "Steps at most",
+        "n",
+        "Success",
+        "Judge sees the target",
+        "Looks real",
+        "Victim keeps its class at 50% or more",
+        "Difference from the first",
+    )
+    note = (
+        "The same images of the first victim throughout. The difference is the mean over images, with its "
+        "normal 95% interval. The last row is no attack: real images of the target, as near as there are any."
+    )
+    return markdown_table(Table("", columns, tuple(rows), note=note))
+
+
+def _points(record: Record | None) -> str:
+    if record is None or record.low is None or record.high is None:
+        return "–"
+    value, low, high = (100 * v for v in (record.value, record.low, record.high))
+    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]".replace("-", "\N{MINUS SIGN}")
+
+
+def _differences(records: list[Record]) -> list[str]:
+    """What each part of the attack is worth, as far as the paired images tell."""
+    told = []
+    for name, part in {
+        "no discriminator": "the discriminator",
+        "fixed weight": "adapting the weight",
+        "random start": "starting at the image's own code",
+        "no victim (image transition)": "attending to the victim",
+    }.items():
+        apart = one(records, "difference in over-stability", variant=name)
+        if apart is None or apart.low is None or apart.high is None:
+            continue
+        verdict = (
+            "gains"
+            if apart.high < 0
+            else "costs"
+            if apart.low > 0
+            else "makes no resolved difference"
+        )
+        told.append(f"{part} {verdict} ({_points(apart)} without it)")
+    return [f"Part by part, against *{BASE}*: {'; '.join(told)}."] if told else []
+
+
+def _networks(records: list[Record]) -> str:
+    rows = []
+    for error in find(records, "test error"):
+        role = str(error.config["role"])
+        known = PUBLISHED.get(error.subject)
+        shown = None if known is None else percent(known[0], 2)
+        rows.append((error.subject, role, rate(error, 2), shown, error.n))
+    columns = ("Network", "Role", "Test error", "Published", "n")
+    note = (
+        "Published are the errors of the original's perceptron and of the label head of its SVAE."
+    )
+    return markdown_table(Table("", columns, tuple(rows), note=note))
+
+
+def _judge(records: list[Record]) -> str:
+    real = find(records, "taken as real")
+    rows = [
+        (
+            str(r.config["images"]),
+            r.n,
+            rate(r),
+            rate(one(records, "accuracy", images=r.config["images"])),
+            rate(one(records, "undecided", images=r.config["images"])),
+        )
+        for r in real
+    ]
+    columns = ("Images", "n", "Taken as real", "Read as their label", "Undecided")
+    note = (
+        "What the judge makes of test images, of their decodings by the attacker's own SVAE, and of garbage. "
+        "Codes far out are three times as long as the prior's; some of them decode to digits."
+    )
+    return markdown_table(Table("", columns, tuple(rows), note=note))
