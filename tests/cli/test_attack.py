@@ -16,6 +16,7 @@ import trompe.attacks as package
 from tests.cli.conftest import Run
 from trompe.attacks.base import Attack
 from trompe.attacks.gradient import PGD
+from trompe.attacks.transition import ImageTransition
 from trompe.cli import tree
 from trompe.cli.attack import OnAutoencoder
 from trompe.cli.attacks import commands, kebab
@@ -26,6 +27,7 @@ from trompe.evaluation.records import read_records
 
 COMMANDS = commands()
 PEERS = {"art-attack", "auto-attack", "foolbox-attack"}
+THROUGH_CODES = {"image-transition", "type-one"}  # what they leave: test_transition.py
 NEEDED = {
     "model": ["--model", "own:nearest"],
     "eps": ["--eps", "0.1"],
@@ -63,6 +65,8 @@ def test_every_attack_has_a_verb() -> None:
         listed |= {k for k in kinds if isinstance(k, type) and issubclass(k, Attack)}
     outside = {"Attack", "AutoencoderAttack", "ClassifierAttack", "Named", "Peer"}  # abstract
     around = {"BPDA", "EOT", "Transfer", "Wrapper"}  # --bpda, --eot, --surrogate
+    outside |= {"VerificationAttack", "VerificationFGSM", "VerificationPGD"}  # of pairs
+    outside |= {"LatentTypeI", "LevelSet", "NullSpace"}  # on codes, and on spheres
     assert {kebab(k.__name__) for k in listed if k.__name__ not in outside | around} == set(
         COMMANDS
     )
@@ -93,7 +97,8 @@ def test_every_setting_of_an_attack_changes_it(name: str) -> None:
         if (name, option) == ("auto-attack", "targeted"):
             continue  # refused, which is an answer too
         also = ["--eps", "0.25"] if option == "norm" and name in PEERS - {"auto-attack"} else []
-        also += ["--no-targeted"] if option == "start" else []  # it is for damage alone
+        damage = option == "start" and name not in THROUGH_CODES
+        also += ["--no-targeted"] if damage else []
         changed = built(name, f"--{option}", *value, *also)
         assert changed != built(name, *also), f"--{option} {value} changes nothing"
         tried += 1
@@ -109,8 +114,11 @@ def _another(attack: Attack, field: str) -> list[str]:
     choices = {
         "norm": "L2", "solver": "adam", "divergence": "wasserstein2", "rule": "L1", "version": "plus",
         "match": "reconstruction", "loss": "margin", "candidates": "3", "name": "L2PGD",
-        "likelihood": "pixels", "start": "singular", "of": "output",
+        "likelihood": "pixels", "start": "singular", "of": "output", "target": "random",
+        "realness": "linear", "follows": "discriminator",
     }  # fmt: skip
+    if field == "start" and isinstance(attack, ImageTransition):
+        return ["random"]
     ball = getattr(attack, "ball", None)
     in_ball = field == "norm" and not hasattr(attack, "norm")
     now = getattr(ball, "norm", "Linf") if in_ball else getattr(attack, field)
@@ -129,7 +137,7 @@ def test_a_radius_and_its_norm_are_a_ball() -> None:
     assert command.attack(load("digits")).budget == Ball(0.5)
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - PEERS))
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - PEERS - THROUGH_CODES))
 def test_every_attack_runs_and_leaves_what_it_measured(run: Run, home: Path, name: str) -> None:
     on_autoencoder = issubclass(COMMANDS[name], OnAutoencoder)
     given = [*words(name), "--data", "digits", "--n", "6", "--out", "there", "--pictures", "2"]

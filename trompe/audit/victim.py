@@ -1,5 +1,6 @@
 """Finding the model that an audit examines."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -14,14 +15,15 @@ from trompe.data import Dataset
 from trompe.models import (
     AutoencoderConfig,
     ClassifierConfig,
+    SVAEConfig,
     adapt_autoencoder,
     check_classifier,
     is_autoencoder,
 )
 
-__all__ = ["Kind", "defended", "has_gradient", "named", "recipe", "victim"]
+__all__ = ["Kind", "defended", "has_gradient", "kinds", "named", "recipe", "victim"]
 
-Kind = Literal["autoencoder", "classifier", "judge"]
+Kind = Literal["autoencoder", "classifier", "judge", "svae"]
 
 
 def named(spec: str) -> nn.Module:
@@ -61,6 +63,17 @@ def victim(spec: str, data: Dataset) -> nn.Module:
     return model
 
 
+def kinds(spec: str | None) -> tuple[str, ...]:
+    """The kind of network that a recipe of the zoo builds, where it says one: no judge of it may be another.
+
+    >>> kinds("mnist-conv4"), kinds("mypackage.models:load")
+    (('conv4',), ())
+    """
+    if spec is None or spec not in zoo.names():
+        return ()
+    return tuple(filter(None, (getattr(zoo.recipe(spec).model, "kind", ""),)))
+
+
 def has_gradient(model: nn.Module, data: Dataset) -> bool:
     """Whether a path leads from a classifier's logits to its input, as far as one look tells."""
     x, _ = data.tensors(slice(0, 1))
@@ -90,10 +103,13 @@ def _module(model: object, spec: str) -> nn.Module:
 def recipe(kind: Kind, data: str, train: Dataset, seed: int = 0) -> zoo.Recipe:
     """How the audit trains a model of its own on the victim's kind of data.
 
-    `kind` is `"autoencoder"`, `"classifier"` or `"judge"`, whose architecture is neither of theirs.
+    `kind` is `"autoencoder"`, `"classifier"`, `"judge"`, whose architecture is neither of theirs, or
+    `"svae"`, the data's own where the zoo has one.
     """
     small, n = min(train.shape[-2:]) < 16, len(train)
     epochs = 6.0 if n > 20_000 else 15.0 if n > 4_000 else 40.0
+    if kind == "svae":
+        return _svae(data, train, seed)
     if kind == "autoencoder":
         model: Any = _autoencoder(train.shape, small)
         epochs = 60.0 if small else epochs
@@ -102,6 +118,20 @@ def recipe(kind: Kind, data: str, train: Dataset, seed: int = 0) -> zoo.Recipe:
     return zoo.Recipe(
         f"audit-{kind}", model, data, epochs, batch=128 if n > 5_000 else 64, seed=seed
     )
+
+
+def _svae(data: str, train: Dataset, seed: int) -> zoo.Recipe:
+    """The recipe of the zoo for this data, else one of the right size, trained as long as those are."""
+    known = (zoo.recipe(name) for name in zoo.names())
+    own = next((r for r in known if isinstance(r.model, SVAEConfig) and r.data == data), None)
+    if own is not None:
+        return replace(own, seed=seed)
+    model, n = SVAEConfig.sized(train.shape, max(2, len(train.classes))), len(train)
+    epochs = 15.0 if n > 20_000 else 25.0 if n > 4_000 else 60.0
+    how: dict[str, Any] = {"batch": 64, "seed": seed}
+    if model.architecture != "mlp":
+        how |= {"lr": 2e-3, "precision": "bf16-mixed"}
+    return zoo.Recipe("audit-svae", model, data, epochs, **how)
 
 
 def _autoencoder(shape: tuple[int, ...], small: bool) -> AutoencoderConfig:

@@ -38,6 +38,8 @@ class AttackCommand(Command):
     """What every attack's command has, whatever its own settings are."""
 
     verb: ClassVar[str]
+    fixed: ClassVar[tuple[str, ...]] = ()
+    """Settings of the attack that are no options: they stay at their defaults."""
 
     model: Annotated[
         str,
@@ -102,6 +104,16 @@ class AttackCommand(Command):
     def measured(self, model: "nn.Module", attack: "Attack", setting: "Setting") -> "Taken":
         """The attack carried out, and what it achieved."""
 
+    def bound(self, attack: "Attack", setting: "Setting") -> "Attack":
+        """The attack with the networks that it needs."""
+        return attack
+
+    def files(
+        self, model: "nn.Module", attack: "Attack", taken: "Taken", setting: "Setting"
+    ) -> dict[str, bytes]:
+        """What is kept of it, by name."""
+        return files_of(taken, setting.data, self.pictures)
+
     def specs(self) -> tuple[str | None, ...]:
         """The names that may stand for the user's code."""
         return self.model, self.data
@@ -125,16 +137,17 @@ class AttackCommand(Command):
             execution(precision=self.precision),
         ):
             data, places = examples(data_for(self.model, self.data), self.n, self.data_root)
-            attack = self.attack(data)
-            model = self.victim(data).to(place)
+            attack, model = self.attack(data), self.victim(data).to(place)
             settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
             about = {"command": command, "settings": settings, "subject": self.model}
             setting = Setting(data, places, self.seed, self.draws, place, about, told)
+            attack = self.bound(attack, setting)
             taken = self.measured(model, attack, setting)
-        written = write_folder(folder, files_of(taken, data, self.pictures))
+            files = self.files(model, attack, taken, setting)
+        written = write_folder(folder, files)
         write_records(folder / "records.json", taken.records)
         title = (
-            f"{attack.describe()['attack']} on {self.model}, {len(data)} examples of {data.name}"
+            f"{attack.describe()['attack']} on {self.model}, {len(taken.x)} examples of {data.name}"
         )
         show_table(("Number", "Value", "Interval", "n"), taken.rows(), title)
         for name in ("adversarial.npz", "records.json"):

@@ -12,9 +12,11 @@ from trompe import attacks
 from trompe.attacks.autoencoder import AutoencoderAttack, LatentClassifierAttack, Penalty
 from trompe.attacks.base import Attack, ClassifierAttack
 from trompe.attacks.singular import SingularDirection
+from trompe.attacks.transition import ImageTransition
 from trompe.cli.attack import OnAutoencoder, OnClassifier
 from trompe.cli.command import Command, option
 from trompe.cli.subjects import check_radius
+from trompe.cli.transition import ThroughCodes
 from trompe.cli.values import radius
 from trompe.core.errors import UserError
 from trompe.core.geometry import Ball, Norm
@@ -33,6 +35,8 @@ _PENALTY = "Instead of a radius: the weight of the squared distance in the loss.
 _PLAIN = {
     "targeted": "towards the class that follows the true one, instead of away from the true one."
 }
+_FROM_PYTHON = frozenset({"latent_type_one", "level_set", "verification"})
+"""Modules of attacks on codes, on levels and on pairs of people: a labelled data set is not enough."""
 _OPTIONS = "Settings for that class by its library's own names, as steps=10."
 
 
@@ -40,6 +44,8 @@ def commands() -> dict[str, type[Command]]:
     """Every attack of the package by its name on the command line."""
     found: dict[str, type[Command]] = {}
     for module in pkgutil.iter_modules(attacks.__path__):
+        if module.name in _FROM_PYTHON:
+            continue
         loaded = importlib.import_module(f"{attacks.__name__}.{module.name}")
         for name in getattr(loaded, "__all__", ()):
             kind = getattr(loaded, name)
@@ -51,10 +57,11 @@ def commands() -> dict[str, type[Command]]:
 def kebab(name: str) -> str:
     """A class's name as one types it.
 
-    >>> kebab("ProjectedCW"), kebab("PGD"), kebab("DeepFool"), kebab("ARTAttack")
-    ('projected-cw', 'pgd', 'deep-fool', 'art-attack')
+    >>> kebab("ProjectedCW"), kebab("PGD"), kebab("DeepFool"), kebab("ARTAttack"), kebab("TypeI")
+    ('projected-cw', 'pgd', 'deep-fool', 'art-attack', 'type-one')
     """
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
+    parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
+    return re.sub(r"-i$", "-one", parts)
 
 
 def _stands_alone(kind: Any) -> bool:
@@ -68,6 +75,8 @@ def _command(kind: type[Attack]) -> type[Command]:
     base: Any = OnClassifier
     if issubclass(kind, LatentClassifierAttack):
         base = _OnCodes
+    elif issubclass(kind, ImageTransition):
+        base = ThroughCodes
     elif issubclass(kind, AutoencoderAttack | SingularDirection):
         base = OnAutoencoder
     elif not issubclass(kind, ClassifierAttack):
@@ -76,7 +85,7 @@ def _command(kind: type[Attack]) -> type[Command]:
     own = [
         made
         for part in fields(kind)
-        if part.init and part.name != "domain"
+        if part.init and part.name not in ("domain", *base.fixed)
         for made in _options(part, hints[part.name], texts.get(part.name, ""))
     ]
     clash = {name for name, _, _ in own} & {part.name for part in fields(base)}
@@ -155,7 +164,7 @@ def _made(given: Any, kind: type[Attack], data: "Dataset") -> Attack:
             settings[part.name] = _budget(given, data)
         elif part.name == "options":
             settings["options"] = dict(_pair(text) for text in given.options)
-        elif part.init and part.name != "domain":
+        elif part.init and part.name not in ("domain", *given.fixed):
             settings[part.name] = getattr(given, part.name)
     return kind(**settings)
 

@@ -6,7 +6,7 @@ attack, of any kind, targeted or not.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,10 +20,12 @@ from trompe.core.geometry import Ball
 from trompe.data import Dataset
 from trompe.evaluation.autoencoder import distances, partners
 from trompe.evaluation.inputs import Progress, clipped
+from trompe.evaluation.judge import about_judge, read
 from trompe.evaluation.outcomes import REPORT, nature, outcomes
+from trompe.evaluation.pairs import judged_pairs, stability
 from trompe.evaluation.records import Record
 
-__all__ = ["Setting", "Taken", "on_autoencoder", "on_classifier", "on_codes"]
+__all__ = ["Setting", "Taken", "on_autoencoder", "on_classifier", "on_codes", "on_transition"]
 
 BATCH = 128
 
@@ -287,3 +289,67 @@ def on_codes(model: Any, judge: nn.Module, attack: Attack, setting: Setting) -> 
     more = {"target": made["goal"]} if targeted else {}
     kept = more | {"reconstruction": made["reconstruction"]}
     return Taken(made["x"], made["found"], y, made["index"], kept, tuple(records))
+
+
+def on_transition(model: nn.Module, judge: nn.Module, attack: Any, setting: Setting) -> Taken:
+    """Change what images are, and see whether the model's answer stays; a judge says what they became.
+
+    The attack meets the images that the model reads correctly and that are not of its target already; its
+    records count those of them that the judge reads correctly too.
+    """
+    domain = setting.data.domain
+    some, left = _movable(model, attack, setting)
+    pairs = []
+
+    def one(x: Tensor, y: Tensor, index: Tensor, seeds: Tensor) -> dict[str, Tensor]:
+        found = clipped(attack, x, attack(model, x, y, seeds=seeds))
+        target = attack.targets(model, x, y, seeds)
+        told: dict[str, Any] = {"index": index, "seeds": seeds, "domain": domain}
+        pairs.extend(judged_pairs(model, judge, x, found, y, target, **told))
+        return {"found": found, "target": target, "_seen": read(judge, x).label == y}
+
+    made, cost, seconds = _batches(some, one)
+    common = _common(attack, setting, cost, seconds)
+    common["config"]["judge"] = about_judge(judge)
+    seen = made["_seen"].tolist()
+    counted = [pair for pair, read_rightly in zip(pairs, seen, strict=True) if read_rightly]
+    left["judge erred"] = len(pairs) - len(counted)
+    first, *rest = stability(counted, **common)
+    records = (replace(first, extra={**left, **first.extra}), *rest)
+    looks = [pair.found for pair in pairs]
+    told = {
+        "target": made["target"],
+        "judged": torch.tensor([look.judged for look in looks]),
+        "real": torch.tensor([look.real for look in looks]),
+        "confidence": torch.tensor([look.confidence for look in looks]),
+    }
+    return Taken(made["x"], made["found"], some.data.y, made["index"], told, records)
+
+
+def _movable(
+    model: nn.Module, attack: Any, setting: Setting
+) -> tuple[Setting, dict[str, float | int]]:
+    """The images that such an attack can be asked about, and how many are left out for which reason."""
+    y, right = _labels(setting), []
+    for x, _, index in setting.data.batches(BATCH):
+        with random.streams(random.seeds(setting.seed, index).to(setting.device), REPORT):
+            right.append(predict(model, x.to(setting.device)).argmax(1).cpu() == y[index])
+    read_rightly = torch.cat(right)
+    there = y == attack.target if isinstance(attack.target, int) else torch.zeros_like(read_rightly)
+    rows = (read_rightly & ~there).nonzero()[:, 0].tolist()
+    if not rows:
+        raise UserError(
+            f"all {int(there.sum())} images that the model reads correctly are of class {attack.target} "
+            "already: choose another target"
+            if bool(read_rightly.any())
+            else f"the model misreads all {len(y)} images, so it has no right answer to keep"
+        )
+    some = replace(
+        setting, data=setting.data.subset(rows), places=[setting.places[row] for row in rows]
+    )
+    erred = int((~read_rightly).sum())
+    return some, {
+        "asked": len(y),
+        "victim erred": erred,
+        "of the target already": len(y) - len(rows) - erred,
+    }
