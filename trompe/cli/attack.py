@@ -123,6 +123,7 @@ class AttackCommand(Command):
         from trompe.core.execution import execution
         from trompe.evaluation.applied import Setting
         from trompe.evaluation.records import write_records
+        from trompe.training import reporting
 
         for name, least in (("draws", 1), ("pictures", 0)):
             if getattr(self, name) < least:
@@ -134,6 +135,7 @@ class AttackCommand(Command):
         with (
             users_code(*self.specs()),
             progress("attack") as told,
+            reporting(told),
             execution(precision=self.precision),
         ):
             data, places = examples(data_for(self.model, self.data), self.n, self.data_root)

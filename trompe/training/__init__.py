@@ -6,7 +6,7 @@ from trompe.training.gan import GANStep
 from trompe.training.inference import MCEMStep, WakeSleepStep
 from trompe.training.loop import train
 from trompe.training.margin import MarginStep
-from trompe.training.monitor import History
+from trompe.training.monitor import History, reporting
 from trompe.training.steps import AutoencoderStep, ClassifierStep, ModelStep, constant, one_cycle
 from trompe.training.svae import DiscriminatorStep, SupervisedStep
 from trompe.training.vaegan import VAEGANStep
@@ -30,6 +30,7 @@ __all__ = [
     "load_tensors",
     "one_cycle",
     "replace",
+    "reporting",
     "save",
     "save_tensors",
     "train",

@@ -2,8 +2,9 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from torch import Tensor
 
 from trompe.core.errors import UserError
 
-__all__ = ["History", "Monitor", "bar"]
+__all__ = ["History", "Monitor", "bar", "reporting"]
 
 WINDOW = 50  # steps that one point of the history averages
 logger = logging.getLogger("trompe.training")
+Listener = Callable[[int, int | None, str], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @dataclass(frozen=True)
@@ -111,21 +114,40 @@ def _writer(directory: Path, begin: int) -> Any:
 class _Bar:
     """A progress bar that is told how far the training is."""
 
-    def __init__(self, progress: Any, task: Any) -> None:
-        self._progress, self._task = progress, task
+    def __init__(self, show: Callable[[int, str], None] | None = None) -> None:
+        self._show = show
 
     def at(self, number: int, loss: float) -> None:
         """Show that `number` steps are done."""
-        if self._progress is not None:
-            text = "" if math.isnan(loss) else f"loss {loss:.4g}"
-            self._progress.update(self._task, completed=number, loss=text)
+        if self._show is not None:
+            self._show(number, "" if math.isnan(loss) else f"loss {loss:.4g}")
+
+
+@contextmanager
+def reporting(listener: Listener | None) -> Iterator[None]:
+    """Let trainings inside tell `listener(done, total, title)` instead of drawing bars of their own.
+
+    >>> with reporting(lambda done, total, title: print(f"{title}: {done} of {total}")):
+    ...     with bar("classifier", 90, shown=False) as progress:
+    ...         progress.at(30, 0.5)
+    classifier: 30 of 90
+    """
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 @contextmanager
 def bar(title: str, total: int, shown: bool) -> Iterator[_Bar]:
-    """A progress bar on standard error; nothing at all unless `shown` and that is a terminal."""
+    """A progress bar on standard error, if `shown` and that is a terminal; or the listener of `reporting`."""
+    listener = _listener.get()
+    if listener is not None:
+        yield _Bar(lambda number, loss: listener(number, total, title))
+        return
     if not shown:
-        yield _Bar(None, None)
+        yield _Bar()
         return
     from rich.console import Console
     from rich.progress import (
@@ -138,7 +160,7 @@ def bar(title: str, total: int, shown: bool) -> Iterator[_Bar]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _Bar(None, None)
+        yield _Bar()
         return
     columns = (
         TextColumn("{task.description}"),
@@ -148,4 +170,5 @@ def bar(title: str, total: int, shown: bool) -> Iterator[_Bar]:
         TextColumn("{task.fields[loss]}"),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        yield _Bar(progress, progress.add_task(title, total=total, loss=""))
+        task = progress.add_task(title, total=total, loss="")
+        yield _Bar(lambda number, loss: progress.update(task, completed=number, loss=loss))
