@@ -268,7 +268,7 @@ def _rise(after: "Tensor", before: "Tensor", **rest: Any) -> "Record":
     >>> one, none = torch.tensor([True] * 3 + [False] * 97), torch.zeros(100, dtype=torch.bool)
     >>> found = _rise(one, none)
     >>> found.value, round(found.low, 3), round(found.high, 3)
-    (0.03, -0.008, 0.067)
+    (0.03, -0.009, 0.067)
     """
     from trompe.evaluation.records import Record
 
