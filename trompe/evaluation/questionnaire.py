@@ -112,10 +112,8 @@ def _attacked(images: Tensor, pairs: Sequence[Pair]) -> Iterator[_Item]:
 
 def _controls(real: Dataset, each: int, seed: int) -> Iterator[_Item]:
     """So many pairs of each kind, from images in an order of chance."""
-    if real.y is None or not each:
-        if each:
-            raise UserError(f"{real.name} has no labels; controls of a questionnaire need them")
-        return
+    if real.y is None:
+        raise UserError(f"{real.name} has no labels; controls of a questionnaire need them")
     some = real.subset(random.seeds(seed, len(real)).argsort()[: 20 * each + 200])
     x, y = some.tensors()
     assert y is not None
