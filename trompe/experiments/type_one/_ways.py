@@ -1,5 +1,6 @@
 """The way of an attack of Type I from one image to another: who is attacked, how, and curves as records."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -101,13 +102,16 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def drawing(title: str, quantity: str, lines: "dict[str, Record]", **options: Any) -> str:
-    """The curves that some records carry, as an SVG."""
+def drawing(
+    title: str, quantity: str, lines: "dict[str, Record]", scale: float = 1.0, **options: Any
+) -> str:
+    """The curves that some records carry, times `scale`, as an SVG."""
     from trompe.reports import Curve, Series
     from trompe.reports.pictures import standalone
 
     series = []
     for word, record in lines.items():
-        band = [tuple(record.config.get(end, ())) for end in ("low", "high")]
-        series.append(Series(word, tuple(record.config["at"]), tuple(record.config["y"]), *band))
+        kept = [record.config.get(key) or () for key in ("y", "low", "high")]
+        scaled = [tuple(math.nan if v is None else scale * v for v in line) for line in kept]
+        series.append(Series(word, tuple(record.config["at"]), *scaled))
     return standalone(Curve(title, "step", quantity, tuple(series), **options)) + "\n"

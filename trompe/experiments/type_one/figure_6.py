@@ -133,7 +133,10 @@ def pictures(records: Iterable["Record"]) -> dict[str, str | bytes]:
         lines = {word: r for name, word in LOSSES.items() for r in find(found, name, over=over)}
         shown[file] = drawing("Losses on the way", "log10 of the loss", lines)
     weights = {OVER[str(r.config["over"])]: r for r in find(found, "k")}
-    shown[WEIGHT_PICTURE] = drawing("The victim's weight", "k_t", weights)
+    top = 1100 * max(max(r.config["y"]) for r in weights.values()) or 1.0
+    shown[WEIGHT_PICTURE] = drawing(
+        "The victim's weight", "k_t, in thousandths", weights, 1000, y_range=(0.0, top)
+    )
     return shown
 
 
