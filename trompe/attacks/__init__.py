@@ -14,6 +14,7 @@ from trompe.attacks.elastic_net import EAD
 from trompe.attacks.elbo import ElboAttack
 from trompe.attacks.evasion import evading, watched
 from trompe.attacks.gradient import APGD, APGDT, BIM, FGSM, MIFGSM, PGD, RandFGSM
+from trompe.attacks.latent_type_one import LatentTypeI
 from trompe.attacks.level_set import LevelSet, NullSpace
 from trompe.attacks.peers import ARTAttack, AutoAttack, FoolboxAttack
 from trompe.attacks.poisoning import PoisoningStep
@@ -48,6 +49,7 @@ __all__ = [
     "ImageTransition",
     "LatentAttack",
     "LatentClassifierAttack",
+    "LatentTypeI",
     "LevelSet",
     "NormPenalty",
     "NullSpace",

@@ -199,10 +199,13 @@ class ACGAN(GAN):
         """The images `(B, *shape)` of codes `(B, latent)` and classes `(B,)`.
 
         Raises:
-            UserError: codes of another size; no classes.
+            UserError: codes of another size; no classes, or unknown ones.
         """
         if y is None:
             raise UserError(f"an AC-GAN draws a class: give y, (B,) in 0 to {self.classes - 1}")
+        if not bool(((y >= 0) & (y < self.classes)).all()):
+            found = f"{int(y.min())} to {int(y.max())}"
+            raise UserError(f"classes lie in 0 to {self.classes - 1}, got {found}")
         return self._made(z, F.one_hot(y, self.classes).to(z.dtype))
 
     def classify(self, x: Tensor) -> Tensor:
