@@ -13,11 +13,25 @@ from typing import TYPE_CHECKING, Any
 from trompe.experiments.store import Store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
     from trompe.evaluation.pairs import Pair
     from trompe.evaluation.records import Record
     from trompe.experiments.type_one._digits import Made, Transformed
 
-__all__ = ["ASKED", "BASE", "PUBLISHED", "SCALES", "Config", "render", "run", "variants"]
+__all__ = [
+    "ASKED",
+    "BASE",
+    "PUBLISHED",
+    "SCALES",
+    "Config",
+    "questions",
+    "render",
+    "run",
+    "variants",
+]
 
 ASKED = 0.8
 """The success rate that this project asks for against the perceptron."""
@@ -191,22 +205,11 @@ def _nearest(config: Config, base: "Transformed") -> Any:
 def _counted(
     config: Config, victim: str, attack: Any, found: "Transformed", row: dict[str, Any]
 ) -> tuple[list["Pair"], list["Record"]]:
-    """What victim and judge make of the images whose originals the judge reads correctly too."""
-    from trompe import zoo
-    from trompe.evaluation.judge import about_judge, read
-    from trompe.evaluation.pairs import judged_pairs, stability
+    """The pairs, and their records with all that they rest on."""
+    from trompe.evaluation.judge import about_judge
+    from trompe.evaluation.pairs import stability
 
-    judge, model = _judge(config, victim), zoo.get(victim, progress=False)
-    agreed = read(judge, found.x).label == found.y
-    pairs = judged_pairs(
-        model,
-        judge,
-        found.x[agreed],
-        found.x_adv[agreed],
-        found.y[agreed],
-        found.target[agreed],
-        index=found.index[agreed],
-    )
+    pairs, agreed = _pairs(config, victim, found)
     asked = int(found.index[-1]) + 1
     extra = {
         "asked": asked,
@@ -214,7 +217,7 @@ def _counted(
         "judge erred": int((~agreed).sum()),
     }
     about = {
-        "judge": about_judge(judge),
+        "judge": about_judge(_judge(config, victim)),
         "steps": 0 if attack is None else config.steps,
         "attack": {} if attack is None else attack.describe(),
         **row,
@@ -222,6 +225,40 @@ def _counted(
     seconds = 0.0 if attack is None else round(float(found.seconds.sum()), 3)
     told: dict[str, Any] = {"subject": victim, "attack": str(attack or NEAREST), "seconds": seconds}
     return pairs, stability(pairs, extra=extra, config=about, **told)
+
+
+def _pairs(config: Config, victim: str, found: "Transformed") -> tuple[list["Pair"], "Tensor"]:
+    """What victim and judge make of the images that the judge reads correctly, and which of them those are."""
+    from trompe import zoo
+    from trompe.evaluation.judge import read
+    from trompe.evaluation.pairs import judged_pairs
+
+    judge, model = _judge(config, victim), zoo.get(victim, progress=False)
+    agreed = read(judge, found.x).label == found.y
+    parts = (part[agreed] for part in (found.x, found.x_adv, found.y, found.target))
+    return judged_pairs(model, judge, *parts, index=found.index[agreed]), agreed
+
+
+def questions(folder: "Path | str", config: Config | None = None) -> "Path":
+    """Write the paired digits of the first victim, with controls, as people are to be asked about them.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     questions(folder, SCALES["smoke"]).name
+    'questionnaire.json'
+    """
+    import torch
+
+    from trompe import data
+    from trompe.evaluation.questionnaire import questionnaire
+    from trompe.experiments.type_one._digits import transformed
+
+    config = SCALES["cpu"] if config is None else config
+    victim = config.victims[0]
+    found = transformed(_made(config, variants(config)[BASE], victim, config.paired))
+    pairs, agreed = _pairs(config, victim, found)
+    images = torch.stack([found.x[agreed], found.x_adv[agreed]], 1)
+    return questionnaire(folder, images, pairs, data.load(config.data, "train"), seed=config.seed)
 
 
 def render(records: Iterable["Record"]) -> str:
