@@ -228,7 +228,7 @@ def _counted(
 
 
 def _pairs(config: Config, victim: str, found: "Transformed") -> tuple[list["Pair"], "Tensor"]:
-    """What victim and judge make of the images that the judge reads correctly, and which of them those are."""
+    """What victim and judge make of the images that the judge reads correctly; which those are, as a mask."""
     from trompe import zoo
     from trompe.evaluation.judge import read
     from trompe.evaluation.pairs import judged_pairs
