@@ -121,12 +121,23 @@ def test_the_attack_meets_eval_mode_and_draws_of_its_own_at_every_step() -> None
     assert len(second.unique()) == 64
 
 
+def test_the_radius_grows_over_the_first_steps() -> None:
+    step = AdversarialStep(nn.Sequential(nn.Flatten(), linear()), FGSM(Ball(0.2)), warm=4)
+    moved = []
+    for _ in range(6):
+        x = torch.full((64, 1, 1, 5), 0.5)
+        moved.append(float((step.attacked(x, Y) - x).abs().amax()))
+        step(x, Y)
+    assert moved == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.2, 0.2])
+
+
 @pytest.mark.parametrize("kind", [AdversarialStep, LogitPairingStep])
 def test_an_interrupted_training_ends_with_the_same_bits(kind: Any, tmp_path: Path) -> None:
     images, attack = X.view(64, 1, 1, 5), PGD(Ball(0.1), steps=2)
 
     def fresh() -> Any:
-        return kind(nn.Sequential(nn.Flatten(), linear()), attack, 0.05, schedule=constant)
+        model = nn.Sequential(nn.Flatten(), linear())
+        return kind(model, attack, 0.05, warm=5, schedule=constant)
 
     whole, part, rest = fresh(), fresh(), fresh()
     batches = Batches(images, Y, size=16)
@@ -246,6 +257,7 @@ def test_an_attack_that_met_train_mode_or_one_draw_for_all_steps_is_noticed(
         (lambda: AdversarialStep(linear(), shifted, clean=1.5), "between 0 and 1"),
         (lambda: LogitPairingStep(linear(), shifted, weight=-1.0), "zero or more"),
         (lambda: AdversarialStep(nn.Flatten(), shifted), "no trainable parameters"),
+        (lambda: AdversarialStep(linear(), shifted, warm=3), "cannot grow over 3 steps"),
         (lambda: strengthened((X, Y), (X[:, :4], Y)), "cannot be sent back"),
         (lambda: strengthened((X, Y), (X, Y), share=1.0), "none to train on or none to measure"),
     ],

@@ -24,9 +24,16 @@ __all__ = ["AdversarialStep", "LogitPairingStep", "Strengthened", "strengthened"
 class _AttackedStep(ModelStep):
     """One update on a batch and on what an attack makes of it against the present weights."""
 
-    def __init__(self, model: nn.Module, attack: Attack, lr: float = 4e-3, **options: Any) -> None:
+    def __init__(
+        self, model: nn.Module, attack: Attack, lr: float = 4e-3, *, warm: int = 0, **options: Any
+    ) -> None:
         super().__init__(model, lr, **options)
-        self.attack = attack
+        if warm < 0 or (warm and not hasattr(attack, "at")):
+            raise UserError(
+                f"the radius of {type(attack).__name__} cannot grow over {warm} steps: that takes an attack "
+                "with a radius, and at least 0 steps"
+            )
+        self.attack, self.warm, self.number = attack, warm, 0
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """One update on inputs `(B, *)` and labels `(B,)`; an index after them is not looked at.
@@ -37,6 +44,7 @@ class _AttackedStep(ModelStep):
         x_adv = self.attacked(x, y)
         terms, logits = self.terms(x, x_adv, y)
         self.update(terms["loss"])
+        self.number += 1
         found = {name: term.detach() for name, term in terms.items()}
         return {**found, "accuracy": (logits.detach().argmax(1) == y).float().mean()}
 
@@ -44,7 +52,24 @@ class _AttackedStep(ModelStep):
         """The batch attacked, `(B, *)`; each example's draws are those of its ambient stream at this step."""
         drawn = random.uniform((len(x),), torch.empty(0, dtype=torch.float64, device=x.device))
         with _evaluated(self.model):
-            return self.attack(self.model, x, y, seeds=(drawn * 2**53).long()).detach()
+            return self.present(self.model, x, y, seeds=(drawn * 2**53).long()).detach()
+
+    @property
+    def present(self) -> Attack:
+        """The attack with the radius of this step."""
+        if self.number >= self.warm:
+            return self.attack
+        attack: Any = self.attack
+        return attack.at(attack.ball.eps * (self.number + 1) / self.warm)  # type: ignore[no-any-return]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed training needs."""
+        return {**super().state_dict(), "number": self.number}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        super().load_state_dict(state)
+        self.number = state["number"]
 
     @abstractmethod
     def terms(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -66,10 +91,12 @@ class AdversarialStep(_AttackedStep):
         lr: peak learning rate.
         clean: c, the share of untouched inputs in the loss: 0 is Madry et al.'s, 0.5 that of Goodfellow et
             al. 2015.
+        warm: over so many first steps the attack's radius grows to its own; from the first step on, a large
+            one drives a small network to an answer that is always the same.
         options: as for `trompe.training.ModelStep`: schedule, weight_decay, clip, optimizer.
 
     Raises:
-        UserError: a share outside [0, 1], or a model without parameters.
+        UserError: a share outside [0, 1], an attack whose radius cannot grow, or a model without parameters.
 
     >>> step = AdversarialStep(nn.Linear(2, 3), lambda model, x, y, seeds: 1 - x)
     >>> sorted(step(torch.ones(4, 2), torch.tensor([0, 1, 2, 0])))
@@ -113,10 +140,12 @@ class LogitPairingStep(_AttackedStep):
         attack: as for `AdversarialStep`; the authors' is PGD.
         lr: peak learning rate.
         weight: lambda.
+        warm: as for `AdversarialStep`. A large radius from the first step on drives the logits to zero, where
+            every pair agrees.
         options: as for `trompe.training.ModelStep`.
 
     Raises:
-        UserError: a negative weight, or a model without parameters.
+        UserError: a negative weight, an attack whose radius cannot grow, or a model without parameters.
 
     >>> step = LogitPairingStep(nn.Linear(2, 3), lambda model, x, y, seeds: x)
     >>> float(step(torch.ones(1, 2), torch.tensor([0]))["pairing"])
