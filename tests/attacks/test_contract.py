@@ -16,6 +16,7 @@ from trompe.attacks import autoencoder as on_codes
 from trompe.attacks.base import Attack
 from trompe.core.domains import Images, Vectors
 from trompe.core.geometry import Ball
+from trompe.core.losses import margin
 
 DOMAINS = (Images(), Vectors())
 RADII = {"Linf": 0.12, "L2": 0.6, "L1": 3.0}
@@ -173,6 +174,31 @@ SUBJECTS += [
     on_embedder("VerificationPGD-L2-towards", A.VerificationPGD, told_as, "L2", steps=20),
     on_embedder("VerificationFGSM", A.VerificationFGSM, told_apart),
     on_embedder("VerificationFGSM-towards", A.VerificationFGSM, told_as),
+]
+
+
+def changed(model: nn.Module, found: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """By how much the next class leads in the reading of the image's own code."""
+    svae: Any = VICTIMS["supervised"](Images() if found.ndim == 4 else Vectors()).networks["svae"]
+    return margin(svae.classify(svae.encode_mean(found)), (y + 1) % 10)
+
+
+def changed_and_kept(model: nn.Module, found: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """As much as the lesser of that lead and the right answer's lead for the victim."""
+    return torch.minimum(changed(model, found, x, y), margin(model(found), y))
+
+
+def through_codes(name: str, kind: Any, harm: contract.Harm, **settings: Any) -> Subject:
+    make = minimal(kind, steps=60, lr=0.1, **settings)
+    draws = "random" in settings.values()
+    own = {"draws": draws, "ranks": False, "targetable": False, "bounded": False}
+    return Subject(name, make, "supervised", harm, **own)  # type: ignore[arg-type]
+
+
+SUBJECTS += [
+    through_codes("ImageTransition", A.ImageTransition, changed),
+    through_codes("ImageTransition-random", A.ImageTransition, changed, start="random"),
+    through_codes("TypeI", A.TypeI, changed_and_kept, eta=0.1, cap=0.5),
 ]
 
 

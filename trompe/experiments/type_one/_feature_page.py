@@ -125,14 +125,17 @@ def drawing(records: list[Record]) -> dict[str, str]:
         _panel(records, 1, "f2", "what the oracle f2 reads", 0),
         _panel(records, 2, "f1", "what f1 has learned to read", WIDTH),
     ]
+    low = HEIGHT + 14
     keys = [
-        f'<text x="{MARGIN + 90 * place}" y="{HEIGHT + 14}" fill="{colour}">\N{RIGHTWARDS ARROW} {kind}</text>'
+        f'<text x="{MARGIN + 90 * place}" y="{low}" fill="{colour}">\N{RIGHTWARDS ARROW} {kind}</text>'
         for place, (kind, colour) in enumerate(MOVES.items())
     ]
+    wide, high = 2 * WIDTH, HEIGHT + 24
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {HEIGHT + 24}" width="{2 * WIDTH}" '
-        f'height="{HEIGHT + 24}" role="img" aria-label="Moves of both attacks, as f2 and as f1 see them" '
-        'font-size="12" style="background:#fff;color:#1a1d20;font-family:sans-serif" fill="currentColor">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" '
+        f'height="{high}" role="img" aria-label="Moves of both attacks, as f2 and as f1 see them" '
+        'font-size="12" style="background:#fff;color:#1a1d20;font-family:sans-serif" '
+        'fill="currentColor">'
     )
     return {PICTURE: "".join([head, *panels, *keys, "</svg>\n"])}
 

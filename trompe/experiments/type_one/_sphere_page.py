@@ -108,10 +108,9 @@ def _claims(records: list[Record]) -> list[str]:
 def drawings(records: list[Record]) -> dict[str, str]:
     """Both pictures as SVG."""
     ways = {name: find(records, "still called inner", way=name) for name in (STRAIGHT, NULL, LEVEL)}
-    plane = [
-        *_arcs(ways[STRAIGHT]),
-        *(Series(name, _of(line, "unseen"), _of(line, "seen")) for name, line in ways.items()),
-    ]
+    low = 0.95 * min(r.extra["seen"] for line in ways.values() for r in line)
+    plane = [Series(n, _of(line, "unseen"), _of(line, "seen")) for n, line in ways.items()]
+    plane = [_arc("inner sphere", 0.8, low), _arc("outer sphere", 1.0, low), *plane]
     answer = [
         Series(
             name,
@@ -122,14 +121,13 @@ def drawings(records: list[Record]) -> dict[str, str]:
         )
         for name, line in ways.items()
     ]
-    top = max(max(series.y) for series in plane) * 1.02
     figures = {
         PLANE: Curve(
             "The ways to the outer sphere",
             "length of what f1 does not see",
             "length of what f1 sees",
             tuple(plane),
-            y_range=(0.7 * top, top),
+            y_range=(low, 1.0),
         ),
         ANSWER: Curve(
             "What the network says on the way",
@@ -146,11 +144,8 @@ def _of(line: list[Record], part: str) -> tuple[float, ...]:
     return tuple(r.extra[part] for r in line)
 
 
-def _arcs(line: list[Record]) -> list[Series]:
-    """The spheres in the plane of the two lengths: arcs, as far as the picture reaches."""
-    end = 0.75
+def _arc(name: str, radius: float, low: float) -> Series:
+    """A sphere in the plane of the two lengths, as far down as the picture reaches."""
+    end = math.sqrt(max(radius**2 - low**2, 0.0))
     across = [end * place / 30 for place in range(31)]
-    return [
-        Series(f"{name} sphere", tuple(across), tuple(math.sqrt(radius**2 - x**2) for x in across))
-        for name, radius in (("inner", 0.8), ("outer", 1.0))
-    ]
+    return Series(name, tuple(across), tuple(math.sqrt(radius**2 - x**2) for x in across))
