@@ -31,10 +31,13 @@ class Prototypes(nn.Module):
             self.directions = nn.Parameter(random.normal((classes, dimension)) / dimension**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Cosines, in float32 at least: a margin is smaller than bfloat16 tells apart."""
-        z = F.normalize(self.embedder(x))
+        """Cosines of inputs `(B, *)`."""
+        return self.cosines(self.embedder(x))
+
+    def cosines(self, z: Tensor) -> Tensor:
+        """Cosines of embeddings `(B, D)`, in float32: a margin is smaller than bfloat16 tells apart."""
         with torch.autocast(z.device.type, enabled=False):
-            return z @ F.normalize(self.directions).to(z.dtype).T
+            return F.normalize(z.to(self.directions)) @ F.normalize(self.directions).T
 
 
 class MarginStep(ModelStep):
@@ -87,7 +90,11 @@ class MarginStep(ModelStep):
         """One update on inputs `(B, *)` and labels `(B,)`; an index after them is not looked at."""
         x, y = batch[:2]
         cosines = self.model(x if self.augment is None else self.augment(x))
-        asked = self.margin * F.one_hot(y, cosines.shape[1])
-        loss = F.cross_entropy(self.scale * (cosines - asked), y)
+        loss = self.margin_loss(cosines, y)
         self.update(loss)
         return {"loss": loss.detach(), "accuracy": (cosines.detach().argmax(1) == y).float().mean()}
+
+    def margin_loss(self, cosines: Tensor, y: Tensor) -> Tensor:
+        """The loss above, on average over cosines `(B, K)` and labels `(B,)`."""
+        asked = self.margin * F.one_hot(y, cosines.shape[1])
+        return F.cross_entropy(self.scale * (cosines - asked), y)

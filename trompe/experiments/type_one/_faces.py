@@ -121,7 +121,8 @@ def held_out_people(spec: str, recipe: str) -> "Dataset":
 
     examples = people(spec, "train")
     first = zoo.recipe(recipe).classes
-    assert first is not None and examples.y is not None
+    assert first is not None
+    assert examples.y is not None
     return examples.subset(examples.y >= first)
 
 
@@ -181,7 +182,8 @@ def _attacked(
 
     x, y = data.load(faces.data, faces.split).tensors(rows)
     person = people(faces.people, faces.split).y
-    assert y is not None and person is not None
+    assert y is not None
+    assert person is not None
     own = seeds(faces.seed, rows)
     start = time.perf_counter()
     with execution(precision="bf16" if faces.bf16 else "float32"):

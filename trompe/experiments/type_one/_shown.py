@@ -1,6 +1,7 @@
 """What the figures of transitions and attacks share: rows of images, rates in words, and verdicts."""
 
 import base64
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -119,8 +120,6 @@ def median(metric: str, values: "Tensor", **rest: Any) -> "Record":
     >>> found.value, found.low, found.high
     (50.0, 40.0, 60.0)
     """
-    import math
-
     from trompe.evaluation.records import Record
 
     ranked, n = values.double().sort().values, len(values)
@@ -147,3 +146,29 @@ def most(record: "Record | None", bound: float = 0.5) -> str:
         if record.high < bound
         else "is unresolved"
     )
+
+
+def difference(one: "Record", other: "Record") -> tuple[float, float, float]:
+    """How far one share lies above another, with the 95% interval of Newcombe 1998 (method 10).
+
+    Samples are taken as independent.
+
+    >>> from trompe.evaluation.records import Record
+    >>> [round(x, 3) for x in difference(Record.rate("m", 56, 70), Record.rate("m", 48, 80))]
+    [0.2, 0.052, 0.334]
+    """
+    shares = [(r.value, r.low or 0.0, 1.0 if r.high is None else r.high) for r in (one, other)]
+    (p, p_low, p_high), (q, q_low, q_high) = shares
+    below = math.hypot(p - p_low, q_high - q)
+    above = math.hypot(p_high - p, q - q_low)
+    return p - q, p - q - below, p - q + above
+
+
+def points(gap: tuple[float, float, float]) -> str:
+    """A difference of shares with its interval, in points.
+
+    >>> points((0.2, 0.052, 0.334))
+    '+20.0 points [+5.2, +33.4]'
+    """
+    middle, low, high = (f"{100 * x:+.1f}".replace("-", "\N{MINUS SIGN}") for x in gap)
+    return f"{middle} points [{low}, {high}]"
