@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trompe.evaluation.records import Record
 
 __all__ = [
+    "beside",
     "drawn",
     "find",
     "mean",
@@ -130,6 +131,19 @@ def median(metric: str, values: "Tensor", **rest: Any) -> "Record":
     return Record(metric, middle, n, *ends, "order statistics 95%", **rest)
 
 
+def beside(record: "Record", published: float) -> str:
+    """Where a share lies beside a published one, by its interval.
+
+    >>> from trompe.evaluation.records import Record
+    >>> [beside(Record.rate("m", wins, 100), 0.5) for wins in (90, 50, 10)]
+    ['lies above', 'is not told apart from', 'lies below']
+    """
+    if record.low is not None and record.low > published:
+        return "lies above"
+    below = record.high is not None and record.high < published
+    return "lies below" if below else "is not told apart from"
+
+
 def most(record: "Record | None", bound: float = 0.5) -> str:
     """Whether a share lies above a bound: by its interval, `"holds"`, `"does not hold"` or `"is unresolved"`.
 
@@ -139,13 +153,9 @@ def most(record: "Record | None", bound: float = 0.5) -> str:
     """
     if record is None or record.low is None or record.high is None:
         return "is unresolved"
-    return (
-        "holds"
-        if record.low > bound
-        else "does not hold"
-        if record.high < bound
-        else "is unresolved"
-    )
+    if record.low > bound:
+        return "holds"
+    return "does not hold" if record.high < bound else "is unresolved"
 
 
 def difference(one: "Record", other: "Record") -> tuple[float, float, float]:

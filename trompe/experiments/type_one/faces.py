@@ -243,25 +243,19 @@ def _conditions(records: list["Record"]) -> str:
 
 
 def _verdict(records: list["Record"], success: "Record") -> str:
-    """Whether the published rate lies in our interval, and what the pairs nobody attacked say of it."""
-    from trompe.experiments.type_one._shown import one, rate
+    """Where our rate lies beside the published one, and what the pairs nobody attacked say of it."""
+    from trompe.experiments.type_one._shown import beside, one, rate
     from trompe.reports.wording import percent
 
     published = PUBLISHED["all three"][0]
-    assert success.low is not None
-    assert success.high is not None
-    where = (
-        "lies below" if success.high < published else "lies above" if success.low > published
-        else "is not told apart from"
-    )  # fmt: skip
     kept = {stage: one(records, "same person", stage=stage) for stage in STAGES}
     attack, moved = kept["attack"], kept["transition"]
     assert attack is not None
     assert moved is not None
     gain = _above(attack, moved)
     return (
-        f"Our rate of success, {rate(success)} at {success.config['searched']:,} steps, {where} the "
-        f"published {percent(published)}. Whether the attack is what keeps the person: **{gain}**. The "
+        f"Our rate of success, {rate(success)} at {success.config['searched']:,} steps, "
+        f"{beside(success, published)} the published {percent(published)}. Whether the attack is what keeps the person: **{gain}**. The "
         f"embedder says the same person of {rate(attack)} of attacked faces, of {rate(moved)} of faces moved "
         f"without regard to it, of {rate(kept['reconstruction'])} of reconstructions, and of "
         f"{rate(kept['another'])} of two people."

@@ -178,17 +178,19 @@ def render(records: Iterable["Record"]) -> str:
 
 def _errors(records: list["Record"], models: list[str]) -> str:
     from trompe.experiments.type_one._judged import on_the_judge
-    from trompe.experiments.type_one._shown import one, rate
-    from trompe.reports import Table, markdown_table
+    from trompe.experiments.type_one._shown import beside, one, rate
+    from trompe.reports import Cell, Table, markdown_table
     from trompe.reports.wording import percent
 
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for model in models:
-        error = one(records, "label error", subject=model)
-        published = percent(PUBLISHED[model][0], 2) if model in PUBLISHED else None
-        n = error.n if error else None
-        rows.append((model, rate(error, 2), n, published))
-    columns = ("Autoencoder", "Label error", "n", "Published")
+        error, known = one(records, "label error", subject=model), PUBLISHED.get(model)
+        assert error is not None
+        told = (
+            (percent(known[0], 2), f"ours {beside(error, known[0])} it") if known else (None, None)
+        )
+        rows.append((model, rate(error, 2), error.n, *told))
+    columns = ("Autoencoder", "Label error", "n", "Published", "Beside it")
     said = (
         "How often the classifier of codes is wrong on the mean codes of test images, beside the published "
         "error of the authors' networks. Intervals are 95%."
