@@ -255,10 +255,10 @@ def _verdict(records: list["Record"], success: "Record") -> str:
     gain = _above(attack, moved)
     return (
         f"Our rate of success, {rate(success)} at {success.config['searched']:,} steps, "
-        f"{beside(success, published)} the published {percent(published)}. Whether the attack is what keeps the person: **{gain}**. The "
-        f"embedder says the same person of {rate(attack)} of attacked faces, of {rate(moved)} of faces moved "
-        f"without regard to it, of {rate(kept['reconstruction'])} of reconstructions, and of "
-        f"{rate(kept['another'])} of two people."
+        f"{beside(success, published)} the published {percent(published)}. Whether the attack is what keeps "
+        f"the person: **{gain}**. The embedder says the same person of {rate(attack)} of attacked faces, of "
+        f"{rate(moved)} of faces moved without regard to it, of {rate(kept['reconstruction'])} of "
+        f"reconstructions, and of {rate(kept['another'])} of two people."
     )
 
 
