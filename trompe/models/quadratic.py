@@ -55,9 +55,9 @@ class QuadraticNet(nn.Module):
     def __init__(self, config: QuadraticConfig, *, seed: int = 0) -> None:
         super().__init__()
         self.config = config
-        with blocks.seeded(seed):
-            self.weight = nn.Parameter(torch.empty(config.hidden, config.size))
-            nn.init.normal_(self.weight, std=1 / math.sqrt(config.size))
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randn(config.hidden, config.size, generator=generator)
+        self.weight = nn.Parameter(rows / math.sqrt(config.size))
         self.scale = nn.Parameter(torch.ones(()))
         self.bias = nn.Parameter(torch.tensor(-config.hidden / config.size))
 

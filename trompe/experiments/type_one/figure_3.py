@@ -47,7 +47,7 @@ class Config:
 
     size: int = 100
     hidden: int = 90
-    training: Training = field(default_factory=lambda: Training(31_250, 2048, 0.05))
+    training: Training = field(default_factory=lambda: Training(10_000, 2048, 0.1))
     tested: int = 1_000_000
     n: int = 1000
     steps: int = 50
