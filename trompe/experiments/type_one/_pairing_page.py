@@ -12,25 +12,40 @@ from trompe.experiments.type_one._strengthened import (
     TRAINED,
 )
 from trompe.experiments.type_one.logit_pairing import (
-    CLEAN,
     MADE_I,
     MADE_II,
     OWN_I,
     OWN_II,
+    PICTURE,
     PUBLISHED,
+    SETS,
 )
 from trompe.reports import Table, markdown_table
 
 if TYPE_CHECKING:
     from trompe.evaluation.records import Record
 
-__all__ = ["rendered"]
+__all__ = ["drawn", "rendered"]
 
 
 def rendered(records: "list[Record]") -> str:
     """Tables and sentences."""
-    parts = [_head(records), _accuracies(records), _of_type_two(records), _of_type_one(records)]
+    parts = [_head(records), _accuracies(records), f"![Accuracies](pictures/{PICTURE})"]
+    parts += [_of_type_two(records), _of_type_one(records)]
     return "\n\n".join([*parts, _stability(records), _sent_back(records)])
+
+
+def drawn(records: "list[Record]") -> str:
+    """Every accuracy with its interval, as an SVG: a line for each set, a mark for each network."""
+    from trompe.reports import Forest, Metric
+    from trompe.reports.pictures import standalone
+
+    rows = []
+    for images in SETS:
+        found = [_accuracy(records, name, images) for name in NETWORKS]
+        marks = [Metric(images, r.value, r.low, r.high, r.n, "rate") for r in found]
+        rows.append((images, tuple(marks)))
+    return standalone(Forest("", "accuracy", NETWORKS, tuple(rows), percent=True))
 
 
 def _accuracy(records: "list[Record]", name: str, images: str) -> "Record":
@@ -59,21 +74,19 @@ def _head(records: "list[Record]") -> str:
 
 def _accuracies(records: "list[Record]") -> str:
     columns = ["Accuracy"]
-    for images in (CLEAN, MADE_II, OWN_II, MADE_I, OWN_I):
+    for images in SETS:
         counts = {_accuracy(records, name, images).n for name in NETWORKS}
         some = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)}–{max(counts)}"
         columns.append(f"{images} (n = {some})")
     rows = [
         (
             name,
-            *(rate(_accuracy(records, name, i)) for i in (CLEAN, MADE_II, OWN_II, MADE_I, OWN_I)),
+            *(rate(_accuracy(records, name, i)) for i in SETS),
         )
         for name in NETWORKS
     ]
     theirs = {images: f"{value:.1%}" for images, (value, _) in PUBLISHED.items()}
-    rows.append(
-        (f"published, {PAIRED}", *(theirs.get(i) for i in (CLEAN, MADE_II, OWN_II, MADE_I, OWN_I)))
-    )
+    rows.append((f"published, {PAIRED}", *(theirs.get(i) for i in SETS)))
     return markdown_table(Table("", tuple(columns), tuple(rows)))
 
 

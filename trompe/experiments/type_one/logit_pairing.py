@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from trompe.evaluation.records import Record
     from trompe.experiments.type_one._digits import Transformed
 
-__all__ = ["PUBLISHED", "SCALES", "SETS", "Config", "render", "run"]
+__all__ = ["PUBLISHED", "SCALES", "SETS", "Config", "pictures", "render", "run"]
 
 CLEAN = "clean"
 MADE_II, OWN_II = "Type II, made on the original", "Type II, on the network itself"
 MADE_I, OWN_I = "Type I, made on the original", "Type I, on the network itself"
+PICTURE = "type-one-pairing.svg"
 SETS = (CLEAN, MADE_II, OWN_II, MADE_I, OWN_I)
 
 PUBLISHED = {
@@ -160,6 +161,13 @@ def _type_one(
     config = {"network": name, "set": images}
     told |= {"subject": lab.config.victim, "config": config}
     yield Record.rate("over-stability", int(held.sum()), len(held), **told)
+
+
+def pictures(records: Iterable["Record"]) -> dict[str, str]:
+    """Every accuracy with its interval."""
+    from trompe.experiments.type_one._pairing_page import drawn
+
+    return {PICTURE: drawn(list(records))}
 
 
 def render(records: Iterable["Record"]) -> str:
