@@ -32,7 +32,7 @@ class Made:
         victim, svae: recipes of the zoo.
         data, split: where the images come from.
         seed: of the attack's draws.
-        bf16: search in bfloat16, accept in float32.
+        bf16: search in bfloat16, and accept in float32: three quarters of the time at the same rates.
     """
 
     attack: Any
@@ -42,7 +42,7 @@ class Made:
     data: str = "mnist"
     split: str = "test"
     seed: int = 0
-    bf16: bool = False
+    bf16: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,7 +45,7 @@ class Config:
     data: str = "mnist"
     eps: float = 0.3
     inner: int = 5
-    updates: int = 1500
+    updates: int = 2000
     warm: int = 900
     batch: int = 128
     lr: float = 2e-3
