@@ -101,6 +101,9 @@ def test_training_puts_classes_in_their_place() -> None:
     with torch.no_grad():
         made = model.eval()(codes(40), torch.arange(40) % 2)
         assert float((model.classify(x[:2]).argmax(1) == y[:2]).float().mean()) == 1  # type: ignore[attr-defined]
+        # an average of weights is no average of the directions that a spectral norm keeps
+        for name, kept in model.critic.named_buffers():
+            assert float(kept.norm()) == pytest.approx(1, abs=1e-3), name
     errors = [(made[k::2] - x[k]).abs().mean() for k in (0, 1)]
     assert max(errors) < 0.1
 

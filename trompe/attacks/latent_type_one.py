@@ -79,11 +79,11 @@ class LatentTypeI(Attack):
     Where we depart from the paper: at z' = z the hinge's gradient is exactly zero and J_1 at its least, so
     the search starts `nudge` away, in a direction drawn from the example's seed. (A distance of embeddings
     rises as k s r where the hinge falls as r^2: below r = k s / 2, s the victim's slope, the search goes back
-    home.) The best iterate is returned, not the last. The published distance is a raw sum (`metric="sum"`): 0.1 in 128 dimensions is
-    0.0008 per dimension, where two independent codes are 2 apart, and no eye sees it; the default is one per
-    dimension, `metric="mean"`. Codes keep the norm they came with, as (13) alone would leave the prior;
-    `shell=False` is the published search. `LatentTypeI.published()` and `LatentTypeI.published("embedding")`
-    are the paper's settings.
+    home.) The best iterate is returned, not the last. The published distance is a raw sum
+    (`metric="sum"`): 0.1 in 128 dimensions is 0.0008 per dimension, where two independent codes are 2 apart,
+    and no eye sees it; the default is one per dimension, `metric="mean"`. Codes keep the norm they came with,
+    as (13) alone would leave the prior; `shell=False` is the published search. `LatentTypeI.published()` and
+    `LatentTypeI.published("embedding")` are the paper's settings.
 
     Args:
         k: weight of J_1.

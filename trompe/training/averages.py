@@ -9,10 +9,10 @@ __all__ = ["Averages"]
 
 
 class Averages:
-    """`average <- d average + (1 - d) weight` after each step, for all floating-point state.
+    """`average <- d average + (1 - d) weight` after each step, for all floating-point parameters.
 
     After n steps d is `min(decay, (1 + n) / (10 + n))`, so that short trainings forget where they
-    began. What is not floating point is copied.
+    began. Buffers are copied: the mean of directions, such as a spectral norm keeps, is none.
 
     >>> model = nn.Linear(1, 1, bias=False)
     >>> averages = Averages({"m": model}, decay=0.5)
@@ -36,9 +36,10 @@ class Averages:
         """Take in the weights after step `number`, counted from 1."""
         decay = min(self.decay, (1 + number) / (10 + number))
         for name, module in self.modules.items():
+            weights = dict(module.named_parameters())
             for key, value in module.state_dict().items():
                 average = self.state[name][key]
-                if average.is_floating_point():
+                if key in weights and average.is_floating_point():
                     average.lerp_(value, 1 - decay)
                 else:
                     average.copy_(value)

@@ -40,6 +40,8 @@ class Recipe:
             0 leaves out none.
         weight_decay: decoupled weight decay.
         smoothing: label smoothing, for classifiers.
+        recolour: of the images too, as in `trompe.training.recoloured`.
+        traits: an embedder of CelebA is to tell its people's attributes too; see `trompe.training.MarginStep`.
         warp, mirror: of the images that a classifier is trained on, as in `trompe.training.warped`.
         clip: largest norm of the gradient, or None.
         ema: decay of an average of the weights, or None.
@@ -70,6 +72,8 @@ class Recipe:
     warp: float = 0.0
     mirror: bool = False
     classes: int | None = None
+    recolour: bool = False
+    traits: bool = False
 
     def __post_init__(self) -> None:
         if self.binarize not in get_args(Binarize):
@@ -165,7 +169,7 @@ def _gans() -> Iterator[Recipe]:
     yield Recipe("digits-acgan", small, "digits", epochs=30, batch=64, lr=1e-3, ema=0.99)
     fast: dict[str, Any] = {"batch": 64, "lr": 5e-4, "ema": 0.999, "precision": "bf16-mixed"}
     yield Recipe("mnist-acgan", ACGANConfig(), "mnist", epochs=10, **fast)
-    yield Recipe("celeba-gan", GANConfig(flips=True, shift=6), "celeba", epochs=48, **fast)
+    yield Recipe("celeba-gan", GANConfig(flips=True, shift=6), "celeba", epochs=32, **fast)
 
 
 def judges(data: str, shape: tuple[int, ...], classes: int, n: int) -> Iterator[Recipe]:
@@ -221,10 +225,9 @@ def _embedders() -> Iterator[Recipe]:
     """On people, a tenth of whom are left for the threshold; and on digits as if they were people."""
     small = FaceConfig((1, 8, 8), dimension=16, channels=(16, 32))
     yield Recipe("digits-embedder", small, "digits", epochs=20, batch=64, classes=8)
-    how: dict[str, Any] = {"warp": 1.0, "mirror": True, "precision": "bf16-mixed", "classes": 878}
-    yield Recipe(
-        "celeba-embedder", FaceConfig(), "celeba-identity", 60, lr=3e-3, weight_decay=0.2, **how
-    )
+    how: dict[str, Any] = {"warp": 1.0, "mirror": True, "recolour": True, "traits": True}
+    how |= {"precision": "bf16-mixed", "classes": 878, "lr": 3e-3, "weight_decay": 0.5}
+    yield Recipe("celeba-embedder", FaceConfig(), "celeba-identity", epochs=25, **how)
 
 
 RECIPES: dict[str, Recipe] = {
