@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.attacks.contract import CHECKS, Subject, Victim
+from tests.attacks.contract import CHECKS, Subject, Victim, classifier
 from trompe.attacks import LevelSet, NullSpace
 from trompe.attacks import level_set as module
-from trompe.core.domains import Vectors
+from trompe.core.domains import Images, Vectors
 from trompe.core.errors import UserError
 from trompe.core.geometry import norm
 from trompe.core.losses import margin
@@ -137,6 +137,19 @@ def test_on_the_quadratic_network_it_succeeds_on_every_sample() -> None:
     found = LEVEL(model, x, y)
     assert float((found.norm(dim=1) - 1).abs().max()) < 1e-6
     assert float((model.f(found) - model.f(x)).abs().max()) < 1e-5
+
+
+def test_on_images_it_goes_round_the_edges_of_the_box() -> None:
+    """Nine log-odds of a convolutional network and the norm, with most pixels black."""
+    victim = classifier(Images())
+    x, y = victim.x[:16], victim.y[:16]
+    level = 1.1 * float(norm(x, "L2").mean())
+    found = LevelSet(levels=(level,) * 10)(victim.model, x, y)
+    with torch.no_grad():
+        kept = victim.model(found).log_softmax(1) - victim.model(x).log_softmax(1)
+    assert float(kept.abs().max()) < 1e-3
+    assert torch.allclose(norm(found, "L2"), torch.full((16,), level).double(), atol=1e-4)
+    assert float(found.min()) == 0
 
 
 def test_another_quantity_takes_the_place_of_the_norm() -> None:
