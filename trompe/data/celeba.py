@@ -17,7 +17,7 @@ from trompe.core.errors import UserError
 from trompe.data.archives import holds, members
 from trompe.data.dataset import Dataset
 
-__all__ = ["NAME", "SIDE", "TITLE", "WHERE", "Held", "held", "is_celeba", "load_celeba", "states"]
+__all__ = ["NAME", "SIDE", "TITLE", "WHERE", "Held", "held", "is_celeba", "load_celeba", "states", "traits"]
 
 NAME = "celeba"
 TITLE = "CelebA aligned faces, cropped (Liu, Luo, Wang, Tang 2015)"
@@ -106,6 +106,16 @@ def _people(faces: _Faces, split: str, folder: Path) -> Dataset:
     numbers, labels = np.unique(faces.people, return_inverse=True)
     names = tuple(f"person {number}" for number in numbers)
     return Dataset(f"{NAME}-{PEOPLE}", faces.x, torch.from_numpy(labels), names, split)
+
+
+def traits(split: str, root: Path) -> Tensor:
+    """The share of each person's pictures that has each attribute, `(K, 40)`, people as "celeba-identity"."""
+    faces = _faces(root / NAME, split)
+    people = _people(faces, split, root / NAME).y
+    assert people is not None
+    present = torch.from_numpy(faces.attributes).float()
+    total = torch.zeros(int(people.max()) + 1, present.shape[1]).index_add_(0, people, present)
+    return total / people.bincount()[:, None]
 
 
 def held(folder: Path) -> Held:

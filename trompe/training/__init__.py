@@ -10,7 +10,7 @@ from trompe.training.monitor import History, reporting
 from trompe.training.steps import AutoencoderStep, ClassifierStep, ModelStep, constant, one_cycle
 from trompe.training.svae import DiscriminatorStep, SupervisedStep
 from trompe.training.vaegan import VAEGANStep
-from trompe.training.warp import warped
+from trompe.training.warp import recoloured, warped
 
 __all__ = [
     "AutoencoderStep",
@@ -29,6 +29,7 @@ __all__ = [
     "load",
     "load_tensors",
     "one_cycle",
+    "recoloured",
     "replace",
     "reporting",
     "save",

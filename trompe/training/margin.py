@@ -11,7 +11,33 @@ from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.steps import ModelStep
 
-__all__ = ["MarginStep", "Prototypes"]
+__all__ = ["MarginStep", "Prototypes", "Traits"]
+
+
+class Traits(nn.Module):
+    """`model(z) -> logits (B, T)`: what an embedding says of its person's traits.
+
+    Args:
+        traits: of each class, shares in [0, 1], `(K, T)`.
+        dimension: D.
+        scale: of an embedding of length one.
+    """
+
+    traits: Tensor
+
+    def __init__(self, traits: Tensor, dimension: int, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("traits", traits)
+        self.scale = scale
+        self.weight = nn.Parameter(torch.zeros(traits.shape[1], dimension))
+        self.bias = nn.Parameter(torch.zeros(traits.shape[1]))
+
+    def loss(self, z: Tensor, y: Tensor) -> Tensor:
+        """The cross-entropy of the traits of classes `y` `(B,)`, summed over traits, on average."""
+        with torch.autocast(z.device.type, enabled=False):
+            logits = F.linear(self.scale * F.normalize(z.to(self.weight)), self.weight, self.bias)
+            each = F.binary_cross_entropy_with_logits(logits, self.traits[y], reduction="none")
+        return each.sum(1).mean()
 
 
 class Prototypes(nn.Module):
@@ -24,6 +50,8 @@ class Prototypes(nn.Module):
         seed: of the first directions.
     """
 
+    traits: Traits | None = None
+
     def __init__(self, embedder: nn.Module, classes: int, dimension: int, *, seed: int = 0) -> None:
         super().__init__()
         self.embedder = embedder
@@ -31,7 +59,7 @@ class Prototypes(nn.Module):
             self.directions = nn.Parameter(random.normal((classes, dimension)) / dimension**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Cosines of inputs `(B, *)`."""
+        """Cosines `(B, K)` of inputs `(B, *)`."""
         return self.cosines(self.embedder(x))
 
     def cosines(self, z: Tensor) -> Tensor:
@@ -50,12 +78,19 @@ class MarginStep(ModelStep):
     Large margin cosine loss for deep face recognition", 2018, equation 4). The directions are the step's own:
     the embedder is used without them, on classes that it never saw.
 
+    Where little is known of many people, what distinguishes those of the training set need not distinguish
+    others. With `traits` the embedding has to tell, by a linear map, those of its person as well (the idea of
+    Kumar et al., "Attribute and simile classifiers for face verification", 2009): their cross-entropy is
+    added.
+
     Args:
         embedder: `embedder(x) -> (B, D)`.
         classes: how many there are to train on.
         dimension: D.
         margin, scale: m and s.
         augment: what is done to the inputs of each step first; its draws come from the ambient streams.
+        traits: of each class, shares in [0, 1], `(K, T)`, or None.
+        weight: of their cross-entropy.
         seed: of the first directions.
 
     Raises:
@@ -76,6 +111,8 @@ class MarginStep(ModelStep):
         margin: float = 0.3,
         scale: float = 24.0,
         augment: Callable[[Tensor], Tensor] | None = None,
+        traits: Tensor | None = None,
+        weight: float = 0.25,
         seed: int = 0,
         **options: Any,
     ) -> None:
@@ -83,14 +120,20 @@ class MarginStep(ModelStep):
             raise UserError(
                 f"margin must be in [0, 2) and scale positive, got {margin} and {scale}"
             )
-        super().__init__(Prototypes(embedder, classes, dimension, seed=seed), lr, **options)
-        self.margin, self.scale, self.augment = margin, scale, augment
+        model = Prototypes(embedder, classes, dimension, seed=seed)
+        model.traits = None if traits is None else Traits(traits, dimension, scale)
+        super().__init__(model, lr, **options)
+        self.margin, self.scale, self.augment, self.weight = margin, scale, augment, weight
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """One update on inputs `(B, *)` and labels `(B,)`; an index after them is not looked at."""
         x, y = batch[:2]
-        cosines = self.model(x if self.augment is None else self.augment(x))
+        model: Any = self.model
+        z = model.embedder(x if self.augment is None else self.augment(x))
+        cosines = model.cosines(z)
         loss = self.margin_loss(cosines, y)
+        if model.traits is not None:
+            loss = loss + self.weight * model.traits.loss(z, y)
         self.update(loss)
         return {"loss": loss.detach(), "accuracy": (cosines.detach().argmax(1) == y).float().mean()}
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from trompe.core import random
 
-__all__ = ["warped"]
+__all__ = ["recoloured", "warped"]
 
 _GRID = 4  # displacements are drawn on a grid of so many points a side
 
@@ -44,3 +44,28 @@ def warped(x: Tensor, *, strength: float = 1.0, mirror: bool = False) -> Tensor:
     field = F.interpolate(coarse, x.shape[2:], mode="bicubic", align_corners=True)
     places = (places + field.permute(0, 2, 3, 1)).to(x.dtype)
     return F.grid_sample(x, places, padding_mode="border", align_corners=False)
+
+
+def recoloured(x: Tensor) -> Tensor:
+    """Images of other contrast (up to 30%), lightness (0.15) and tint (0.1), a grey square over each.
+
+    The square has up to half a side, and hides what a network would otherwise rely on alone (DeVries &
+    Taylor, "Improved regularization of convolutional neural networks with cutout", 2017). Draws come from the
+    ambient streams. Values may leave [0, 1].
+
+    Args:
+        x: images `(B, C, H, W)`.
+
+    >>> recoloured(torch.ones(2, 3, 8, 8)).shape
+    torch.Size([2, 3, 8, 8])
+    """
+    channels, (height, width) = x.shape[1], x.shape[2:]
+    draw = random.uniform((len(x), 5 + channels), x.new_empty(0, dtype=torch.float32)).to(x.dtype)
+    contrast, light, down, right, size, tint = (
+        part[:, :, None, None] for part in draw.split([1, 1, 1, 1, 1, channels], 1)
+    )
+    other = (x - 0.5) * (0.7 + 0.6 * contrast) + 0.5 + 0.3 * (light - 0.5) + 0.2 * (tint - 0.5)
+    rows = (torch.arange(height, device=x.device).to(x)[:, None] + 0.5) / height
+    columns = (torch.arange(width, device=x.device).to(x) + 0.5) / width
+    hidden = ((rows - down).abs() < size / 4) & ((columns - right).abs() < size / 4)
+    return torch.where(hidden, 0.5, other)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from trompe import data, models
 from trompe.core.errors import UserError
 from trompe.core.random import normal, seeds, streams
-from trompe.data import Dataset
+from trompe.data import Dataset, published
+from trompe.data.celeba import traits
 from trompe.data.splits import every_nth
 from trompe.models import (
     GAN,
@@ -32,6 +33,7 @@ from trompe.training import (
     MarginStep,
     SupervisedStep,
     VAEGANStep,
+    recoloured,
     train,
     warped,
 )
@@ -162,6 +164,7 @@ def _stages(chosen: Recipe, model: nn.Module, classes: int) -> dict[str, Any]:
         return {"": ClassifierStep(model, chosen.lr, **common)}
     if isinstance(chosen.model, FaceConfig):
         common |= {"seed": chosen.seed, "augment": _augmented(chosen)}
+        common["traits"] = traits("train", published.root(None)) if chosen.traits else None
         known = chosen.classes or classes
         return {"": MarginStep(model, known, chosen.model.dimension, chosen.lr, **common)}
     if isinstance(chosen.model, GANConfig):
@@ -176,9 +179,10 @@ def _stages(chosen: Recipe, model: nn.Module, classes: int) -> dict[str, Any]:
 
 
 def _augmented(chosen: Recipe) -> Callable[[Tensor], Tensor] | None:
-    if not chosen.warp and not chosen.mirror:
+    if not (chosen.warp or chosen.mirror or chosen.recolour):
         return None
-    return partial(warped, strength=chosen.warp, mirror=chosen.mirror)
+    moved = partial(warped, strength=chosen.warp, mirror=chosen.mirror)
+    return (lambda x: recoloured(moved(x))) if chosen.recolour else moved
 
 
 @torch.inference_mode()

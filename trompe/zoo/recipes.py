@@ -41,7 +41,7 @@ class Recipe:
         weight_decay: decoupled weight decay.
         smoothing: label smoothing, for classifiers.
         recolour: of the images too, as in `trompe.training.recoloured`.
-        traits: an embedder of CelebA is to tell its people's attributes too; see `trompe.training.MarginStep`.
+        traits: an embedder of CelebA is to tell its people's attributes too, as in `MarginStep`.
         warp, mirror: of the images that a classifier is trained on, as in `trompe.training.warped`.
         clip: largest norm of the gradient, or None.
         ema: decay of an average of the weights, or None.
