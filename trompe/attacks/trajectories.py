@@ -10,7 +10,7 @@ from torch import Tensor
 from trompe.core.errors import UserError
 from trompe.core.search import Evaluation
 
-__all__ = ["Recorder", "Trajectory"]
+__all__ = ["Callback", "Recorder", "Trajectory", "evenly"]
 
 
 @dataclass(frozen=True)
@@ -38,23 +38,34 @@ class Trajectory:
         return (-self.curves["victim"]).exp()
 
 
+Callback = Callable[[int, Tensor, Tensor, Evaluation], None]
+
+
+def evenly(steps: int, parts: int) -> tuple[int, ...]:
+    """The ends of equal parts of a search, its start among them: `parts + 1` steps at most.
+
+    >>> evenly(100, 4)
+    (0, 25, 50, 75, 100)
+    """
+    return tuple(sorted({round(part * steps / parts) for part in range(parts + 1)}))
+
+
 class Recorder:
     """A search's callback that remembers.
 
     Args:
         rows: the number of examples.
         steps: T.
-        at: the steps whose codes are kept; by default ten, evenly spread.
+        at: the steps whose codes are kept.
 
     Raises:
         UserError: steps that are not among those of the search.
     """
 
-    def __init__(self, rows: int, steps: int, at: Sequence[int] | None) -> None:
-        chosen = [round(i * steps / 9) for i in range(10)] if at is None else at
-        self.at = tuple(sorted(set(chosen)))
+    def __init__(self, rows: int, steps: int, at: Sequence[int]) -> None:
+        self.at = tuple(sorted(set(at)))
         if not self.at or self.at[0] < 0 or self.at[-1] > steps:
-            raise UserError(f"the steps to keep must lie in 0..{steps}, got {tuple(chosen)}")
+            raise UserError(f"the steps to keep must lie in 0..{steps}, got {tuple(at)}")
         self.rows, self.steps = rows, steps
         self.codes = torch.empty(0)
         self.curves: dict[str, Tensor] = {}
