@@ -43,10 +43,10 @@ class Config:
     data: str = "mnist"
     source: int = 3
     target: int = 8
-    n: int = 300
-    steps: int = 500
+    n: int = 250
+    steps: int = 400
     lr: float = 0.05
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=lambda: {"patience": 50})
     eps: float = 0.1
     pgd_steps: int = 40
     threshold: float = 0.5
@@ -56,7 +56,7 @@ class Config:
 SCALES = {
     "smoke": Config("digits-mlp", "digits-svae", "digits", n=16, steps=60, lr=0.1, pgd_steps=10),
     "cpu": Config(),
-    "paper": Config(steps=20_000, lr=0.005, n=1000),
+    "paper": Config(n=900, steps=20_000, lr=0.005, options={"temperature": 1.0, "cap": 1e-3}),
 }
 
 PUBLISHED: dict[str, tuple[float, str]] = {}
