@@ -58,7 +58,7 @@ SCALES = {
         anew=1000,
         steps=20_000,
         type_one_lr=0.005,
-        options={"patience": None},
+        options={"patience": None, "temperature": 1.0, "looks": 0, "cap": 1e-3},
     ),
 }
 

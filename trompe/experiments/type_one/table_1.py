@@ -98,7 +98,7 @@ SCALES = {
         type_one_steps=20_000,
         type_one_lr=0.005,
         knowing=500,
-        options={"patience": None},
+        options={"patience": None, "temperature": 1.0, "looks": 0, "cap": 1e-3},
     ),
 }
 
