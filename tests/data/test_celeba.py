@@ -131,6 +131,8 @@ def test_people_are_counted_in_the_order_of_their_numbers(archives):
     train, test = (load("celeba-identity", split, archives) for split in ("train", "test"))
     assert (train.classes, train.y.tolist()) == (("person 7", "person 90"), [1, 0, 1])
     assert (test.classes, test.y.tolist()) == (("person 3", "person 5"), [1, 0])
+    shares = celeba.traits("train", archives)
+    assert shares.tolist() == [[1.0, 0.0], [0.5, 0.5]], "of person 7; of both pictures of person 90"
     assert load("celeba-identity[person 90]", "train", archives).y.tolist() == [0, 0]
 
 

@@ -50,13 +50,12 @@ class Prototypes(nn.Module):
         seed: of the first directions.
     """
 
-    traits: Traits | None = None
-
     def __init__(self, embedder: nn.Module, classes: int, dimension: int, *, seed: int = 0) -> None:
         super().__init__()
         self.embedder = embedder
         with random.streams(random.seeds(seed, classes)):
             self.directions = nn.Parameter(random.normal((classes, dimension)) / dimension**0.5)
+        self.traits: Traits | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Cosines `(B, K)` of inputs `(B, *)`."""
@@ -121,7 +120,8 @@ class MarginStep(ModelStep):
                 f"margin must be in [0, 2) and scale positive, got {margin} and {scale}"
             )
         model = Prototypes(embedder, classes, dimension, seed=seed)
-        model.traits = None if traits is None else Traits(traits, dimension, scale)
+        if traits is not None:
+            model.traits = Traits(traits, dimension, scale)
         super().__init__(model, lr, **options)
         self.margin, self.scale, self.augment, self.weight = margin, scale, augment, weight
 
