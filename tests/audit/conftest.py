@@ -1,4 +1,4 @@
-"""Audits in miniature: few images, few steps, models trained for an epoch or a few."""
+"""Audits in miniature: few images, few steps, models trained for an epoch or a few, an untrained judge."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,13 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
+from tests.audit.brought import Nearest
+from trompe import zoo
 from trompe.audit import Estimate, Plan, audit, run, spread
 from trompe.audit.victim import recipe as usual
+from trompe.models.judge import Judge
 from trompe.reports import Report
 
 Audited = Callable[..., Report]
 N, EFFORT = 24, 0.1
+
+
+class Anything(nn.Module):
+    """Takes every image for a real one."""
+
+    def accept(self, x: Tensor) -> Tensor:
+        return torch.ones(len(x), dtype=torch.bool)
+
+
+def judge_for(spec: str, without: tuple[str, ...] = ()) -> Judge:
+    """Who judges in these tests: one classifier, which is not trained."""
+    return Judge({"means": Nearest()}, Anything(), card={"right": 9, "n": 10})
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +40,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         found = usual(*args, **rest)
         return replace(found, epochs=16.0 if "autoencoder" in found.name else 3.0)
 
+    monkeypatch.setattr(zoo, "judge_for", judge_for)
     monkeypatch.setattr(run, "recipe", recipe)
     monkeypatch.setattr(spread, "recipe", recipe)
 

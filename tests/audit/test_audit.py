@@ -64,6 +64,7 @@ def test_the_default_audit_answers_every_question(first: Report, default: Any) -
         "Can codes of the VAE be changed in transit?",
         "Can the classifier be fooled?",
         "Does the defence protect the classifier?",
+        "Does the classifier notice when an image changes?",
         "How much is the luck of one training?",
     ]
     assert not first.partial
@@ -104,7 +105,11 @@ def test_every_number_has_a_threat_and_an_interval(first: Report) -> None:
 def test_rates_have_the_n_they_rest_on(first: Report) -> None:
     lied = [m for m in first.metrics if m.name.startswith("autoencoder: AS")]
     assert len({m.n for m in lied}) == 1
-    assert all(m.n == N for m in first.metrics if m.name.startswith("classifier: "))
+    assert all(
+        m.n == N
+        for m in first.metrics
+        if m.name.startswith(("classifier: clean", "classifier: rob"))
+    )
     fooled = next(f for f in first.findings if "misreads" in f.headline)
     right = round(first.metric("classifier: clean accuracy").value * N)  # type: ignore[union-attr]
     assert f"n = {right})" in fooled.interval
@@ -143,9 +148,9 @@ def test_two_runs_have_their_numbers_in_common(first: Report, audited: Audited) 
     second = audited(model=f"{BROUGHT}nearest", seed=1)
     shared = {m.name for m in first.metrics} & {m.name for m in second.metrics}
     assert shared == {m.name for m in second.metrics}
-    assert len(shared) == 4
+    assert len(shared) == 6
     text = compare(first, second).summary
-    assert text.startswith("Numbers that both reports have: 4.")
+    assert text.startswith("Numbers that both reports have: 6.")
 
 
 def test_interrupted_and_resumed_it_gives_the_same(
@@ -157,7 +162,9 @@ def test_interrupted_and_resumed_it_gives_the_same(
 
     part = audited(progress=stop)
     assert part.partial
-    assert part.missing.startswith("Not measured: the classifier, the defence, the spread")
+    assert part.missing.startswith(
+        "Not measured: the classifier, the defence, over-stability, the spread"
+    )
     assert [s.title for s in part.sections] == [
         "Can the VAE be made to lie?",
         "Can codes of the VAE be changed in transit?",
@@ -185,7 +192,7 @@ def test_interrupted_before_anything_the_report_says_so(audited: Audited) -> Non
     part = audited(model=f"{BROUGHT}nearest", progress=stop)
     assert part.partial
     assert part.summary == "Nothing has been measured yet."
-    assert part.missing == "Not measured: the classifier."
+    assert part.missing == "Not measured: the classifier, over-stability."
 
 
 def test_without_resume_it_starts_afresh_and_spares_what_is_not_its_own(
@@ -261,6 +268,7 @@ def test_a_defence_by_reconstruction(audited: Audited) -> None:
     assert [s.title for s in report.sections] == [
         "Can nearest be fooled?",
         "Does the defence protect nearest?",
+        "Does nearest notice when an image changes?",
     ]
     assert "nearest behind reconstruction" in report.verdict
     assert any(f.headline.startswith("The defence ") for f in report.findings)

@@ -39,6 +39,7 @@ __all__ = [
     "WHITE_BOX",
     "Subject",
     "at_middle",
+    "change",
     "curve",
     "examine",
     "fooled",
@@ -46,6 +47,7 @@ __all__ = [
     "metrics",
     "opinion",
     "pictures",
+    "sentence",
     "stages",
     "suite",
     "untested",
@@ -202,11 +204,12 @@ def at_middle(subject: Subject, result: Result) -> tuple[float, Record]:
     return subject.eps[subject.middle], result.records[1 + subject.middle]
 
 
-def fooled(subject: Subject, result: Result) -> Record:
-    """Of the images classified correctly when clean, the share misread at the middle radius."""
+def fooled(subject: Subject, result: Result, level: int | None = None) -> Record:
+    """Of the images classified correctly when clean, the share misread at a radius, or at the middle one."""
+    level = subject.middle if level is None else level
     right = [case for case in result.cases if case.clean > 0.5]
-    lost = sum(case.shares[subject.middle][1] for case in right)
-    eps, record = at_middle(subject, result)
+    lost = sum(case.shares[level][1] for case in right)
+    eps, record = subject.eps[level], result.records[1 + level]
     return Record.rate("fooled", lost, len(right), eps=eps, norm=subject.norm, threat=record.threat)
 
 

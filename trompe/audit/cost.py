@@ -9,25 +9,38 @@ from torch import nn
 from trompe.core.execution import device_of
 from trompe.data import Dataset
 
-__all__ = ["PAIRS", "Estimate", "Price", "fitted", "timed"]
+__all__ = ["CHANGED", "PAIRS", "Estimate", "Price", "fitted", "timed"]
 
 PAIRS = 96
 """The most pairs of images on which an autoencoder is attacked."""
+CHANGED = 100
+"""The most images that a classifier's Type I attack changes."""
 _DEFAULT_N = 500
 _FIXED = 10.0  # seconds, whatever the model
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an audit will cost, before it starts."""
+    """What an audit will cost, before it starts.
+
+    Args:
+        n: images.
+        effort: share of the usual steps.
+        seconds: of everything.
+        training: of these, what is trained on the way takes.
+        learning: share of the usual passes in that training; 0 leaves out what needs it.
+    """
 
     n: int
     effort: float
     seconds: float
+    training: float = 0.0
+    learning: float = 1.0
 
     def __str__(self) -> str:
         reduced = f", at {self.effort:.0%} of the usual steps" if self.effort < 1 else ""
-        return f"About {_duration(self.seconds)} for {self.n} images{reduced}."
+        first = f", of which training takes {_duration(self.training)}" if self.training > 1 else ""
+        return f"About {_duration(self.seconds)} for {self.n} images{reduced}{first}."
 
 
 def _duration(seconds: float) -> str:
@@ -37,16 +50,25 @@ def _duration(seconds: float) -> str:
 @dataclass(frozen=True)
 class Price:
     """Seconds at full effort: of a pair of images for the autoencoder, of its codes' shifts whatever the
-    number of images, and of an image for the rest."""
+    number of images, of an image that is changed for a Type I attack, and of an image for the rest; and, at
+    any effort, of what is trained on the way, at some share of the usual passes."""
 
     pair: float
     codes: float
     image: float
+    changed: float = 0.0
+    training: float = 0.0
+    learning: float = 1.0
 
     def at(self, n: int, effort: float) -> float:
         """Seconds for n images; the doctor sees 64 more."""
         work = min(n, PAIRS) * self.pair + self.codes + (n + 64) * self.image
-        return _FIXED + effort * work
+        return self.fixed + effort * (work + min(n, CHANGED) * self.changed)
+
+    @property
+    def fixed(self) -> float:
+        """Seconds that no number of images changes, nor effort."""
+        return _FIXED + self.training
 
 
 def fitted(price: Price, total: int, n: int | None = None, budget: float | None = None) -> Estimate:
@@ -57,12 +79,13 @@ def fitted(price: Price, total: int, n: int | None = None, budget: float | None 
     """
     n = min(total, n or (_DEFAULT_N if budget is None else total))
     if budget is None:
-        return Estimate(n, 1.0, price.at(n, 1.0))
+        return Estimate(n, 1.0, price.at(n, 1.0), price.training, price.learning)
     room = 0.7 * budget
-    effort = min(1.0, max(0.1, (room - _FIXED) / max(price.at(min(n, 200), 1.0) - _FIXED, 1e-9)))
+    work = price.at(min(n, 200), 1.0) - price.fixed
+    effort = min(1.0, max(0.1, (room - price.fixed) / max(work, 1e-9)))
     fits = (k for k in range(n, 20, -1) if price.at(k, effort) <= room)
     n = next(fits, min(n, 20))
-    return Estimate(n, effort, price.at(n, effort))
+    return Estimate(n, effort, price.at(n, effort), price.training, price.learning)
 
 
 def timed(model: nn.Module, data: Dataset) -> float:

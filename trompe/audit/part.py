@@ -72,7 +72,8 @@ class Store:
         path = self.folder / name
         if not self.resume and name not in self._ours:
             try:
-                (path / "cases.jsonl").unlink(missing_ok=True)
+                for log in ("cases.jsonl", "pairs.jsonl"):
+                    (path / log).unlink(missing_ok=True)
             except OSError as error:
                 raise UserError(f"cannot write {path}: {error.strerror or error}") from None
         self._ours.add(name)

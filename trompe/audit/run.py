@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from trompe import zoo
-from trompe.audit import autoencoder, classifier, defense, pairs, spread, transit
+from trompe import models, zoo
+from trompe.audit import autoencoder, classifier, defense, over_stability, pairs, spread, transit
 from trompe.audit.cost import PAIRS, Estimate, Price, fitted, timed
 from trompe.audit.part import Part, Progress, Store
 from trompe.audit.plan import Plan, radii
-from trompe.audit.victim import defended, has_gradient, named, recipe, victim
+from trompe.audit.victim import defended, has_gradient, kinds, named, recipe, victim
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.execution import Cost, execution, has_fast_bf16, metered
@@ -35,7 +35,10 @@ __all__ = ["audit", "estimate"]
 
 @dataclass
 class _Prepared:
-    """Everything that an audit works on."""
+    """Everything that an audit works on.
+
+    `svae` is how the generative model of over-stability is trained, `unstable` why there can be none.
+    """
 
     plan: Plan
     data: Dataset
@@ -45,6 +48,8 @@ class _Prepared:
     defended: nn.Module | None = None
     judge: nn.Module | None = None
     reader: nn.Module | None = None
+    svae: zoo.Recipe | None = None
+    unstable: str = ""
     names: tuple[str, str] = ("the classifier", "the autoencoder")
 
 
@@ -70,6 +75,10 @@ def _prepare(plan: Plan) -> _Prepared:
     for model in (ready.classifier, ready.autoencoder, ready.defended, ready.judge, ready.reader):
         if model is not None:
             model.to(plan.device)
+    if ready.classifier is not None:
+        ready.unstable = over_stability.hindrance(ready.classifier, data, train)
+        if not ready.unstable:
+            ready.svae = recipe("svae", plan.data, train, plan.seed)
     return ready
 
 
@@ -133,9 +142,20 @@ def _price(ready: _Prepared) -> Price:
     if ready.defended is None and ready.plan.model is None:
         guarded = pair + bare  # the audit puts its own autoencoder before its own classifier
     codes = transit.PASSES * pair if ready.reader is not None else 0.0
-    return Price(
-        1100 * pair, codes, 1000 * bare + (1300 * guarded + 1200 * bare if guarded else 0.0)
+    image = 1000 * bare + (1300 * guarded + 1200 * bare if guarded else 0.0)
+    return Price(1100 * pair, codes, image, *_price_of_change(ready, bare))
+
+
+def _price_of_change(ready: _Prepared, bare: float) -> tuple[float, float, float]:
+    """Of an image that is changed while the answer stays, of the training before that, and what share of it
+    the budget holds."""
+    if ready.svae is None:
+        return 0.0, 0.0, 1.0
+    generative = timed(models.build(ready.svae.model).to(ready.plan.device), ready.data)
+    share, training = over_stability.learning(
+        ready.svae, ready.plan.data, ready.train, ready.plan.budget
     )
+    return over_stability.STEPS * (generative + bare) * (share > 0), training, share
 
 
 def audit(
@@ -203,7 +223,7 @@ def _mark(ready: _Prepared, cost: Estimate | None = None) -> str:
         settings=ready.plan.settings(),
         models=[weights_digest(m) if m is not None else "" for m in models],
         data=ready.data.checksum,
-        cost=None if cost is None else (cost.n, cost.effort),
+        cost=None if cost is None else (cost.n, cost.effort, cost.learning),
     )
 
 
@@ -287,11 +307,25 @@ def _classifier_jobs(
             role="classifier behind the defence",
         )
         yield "the defence", lambda: defense.examine(bare, other, store, effort=cost.effort, **told)
+    changing = over_stability.Subject(
+        bare, plan.data, ready.train, _shortened(ready.svae, cost), kinds(plan.model), cost.effort
+    )
+    yield (
+        "over-stability",
+        lambda: over_stability.examine(changing, store, hindrance=ready.unstable, **told),
+    )
     if plan.model is None:
         yield (
             "the spread over training seeds",
             lambda: spread.examine(plan, bare, ready.train, store, **told),
         )
+
+
+def _shortened(svae: zoo.Recipe | None, cost: Estimate) -> zoo.Recipe | None:
+    """The recipe with as many passes as there is time for."""
+    if svae is None or cost.learning == 1:
+        return svae
+    return replace(svae, epochs=svae.epochs * cost.learning) if cost.learning else None
 
 
 @dataclass

@@ -41,7 +41,8 @@ def judge_for(
     lie no farther from a class than usual (for every member) and a dense autoencoder restores it as well as
     usual; "usual" is set on the held-out sixth, so that all tests together refuse at most `fpr` of it.
 
-    Its `card()` counts what it makes of test images: "right" and "undecided" of "n", and "taken as real".
+    Its `card()` counts what it makes of test images: "right" and "undecided" of "n", and "taken as real"; of
+    data without a split, the held-out sixth.
 
     Args:
         spec: as for `trompe.data.load`: a name, a file, a folder or a function.
@@ -73,8 +74,10 @@ def judge_for(
         for recipe in (copier, *nets):
             trained = get(recipe, root=root, progress=progress)
             _network(parts, recipe).load_state_dict(trained.state_dict())
-        _calibrated(parts, *parted(train, copier.held_out), fpr)
-        return {"metrics": {**_counts(_judge(parts), test), "fpr": fpr}}
+        rest, held = parted(train, copier.held_out)
+        _calibrated(parts, rest, held, fpr)
+        unseen = held if test.split == "all" and held is not None else test
+        return {"metrics": {**_counts(_judge(parts), unseen), "fpr": fpr}}
 
     keep(name, settings, parts, fit, root=root)
     return _judge(parts, read_card(weights_path(name, digest(settings), root))["metrics"])
