@@ -25,6 +25,7 @@ NAMES = (
     ),
     "latent",
     "sweep",
+    "type_one",
     "training",
     "memory",
     "startup",
@@ -33,11 +34,12 @@ NAMES = (
 
 def benchmark(name: str) -> Callable[[int], list[Record]]:
     """The function that measures it, given a number of rounds."""
-    from benchmarks import attacks, latent, memory, startup, sweep, training
+    from benchmarks import attacks, latent, memory, startup, sweep, training, type_one
 
     others: dict[str, Callable[[int], list[Record]]] = {
         "latent": lambda rounds: latent.run(rounds=max(1, rounds - 2)),
         "sweep": lambda rounds: sweep.run(max(1, rounds - 2)),
+        "type_one": lambda rounds: type_one.run(max(1, rounds - 4)),
         "training": training.run,
         "memory": memory.run,
         "startup": startup.run,

@@ -136,6 +136,23 @@ def _sweep(records: Records) -> Goal:
     return Goal(name, asked, shown, best.extra["speed_ratio"] >= 10)
 
 
+def _type_one(records: Records) -> list[Goal]:
+    """Type I on codes: its cost over the bare passes, and what leaving saves."""
+    whole = _find(records, "type_one", "trompe")
+    left = _find(records, "type_one", "trompe, leaving")
+    name = "Type I on 256 digits, 500 steps"
+    made = [_bare(records, name, "type_one", "trompe", 1.2)]
+    if whole is not None and left is not None:
+        share = left.seconds / whole.seconds
+        shown = (
+            f"{share:.2f} x the time of all steps, {left.extra['images per second']:.1f} beside "
+            f"{whole.extra['images per second']:.1f} images per second, success "
+            f"{left.extra['success']:.2f} beside {whole.extra['success']:.2f}"
+        )
+        made.append(Goal("Type I, the converged leave", "less than all steps", shown, share < 1))
+    return made
+
+
 def _at_fifty(record: Record) -> str:
     """The same cell at a number of evaluations that no result chose."""
     if not record.attack.startswith("L-BFGS, 50 evaluations"):
@@ -171,6 +188,7 @@ def goals(records: Records) -> list[Goal]:
         _beside(records, "EAD, 100 steps", "ead", "trompe", "Foolbox", 0.50, 0.01),
         *_latent(records),
         _sweep(records),
+        *_type_one(records),
         _bare(records, "Python overhead on the MLP, PGD-40", "pgd-mlp", "trompe", 1.25),
         _memory(records),
         _startup(records),
@@ -221,6 +239,7 @@ TITLES = {
     "ddn": "DDN, 40 steps",
     "latent": "The attack on codes",
     "sweep": "A distortion-distortion sweep in one batch",
+    "type_one": "Type I, 500 steps among codes",
     "training": "Training throughput",
     "memory": "Memory of `evaluate`",
     "startup": "Starting",

@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.attacks.supervised import Supervised
 from trompe.attacks.base import Attack
 from trompe.core import random
 from trompe.core.domains import Images, Vectors
@@ -48,7 +49,7 @@ class Subject:
 
     Args:
         make: the attack for a domain.
-        victim: of which kind, `"classifier"`, `"autoencoder"` or `"embedder"`.
+        victim: of which kind, `"classifier"`, `"autoencoder"`, `"embedder"` or `"supervised"`.
         harm: `(model, x_adv, x, y) -> (B,)`, higher where the attack does better.
         bounded: whether it has a ball, and so a radius.
         draws: whether another seed must give another result.
@@ -76,8 +77,7 @@ class Subject:
 
     def on(self, victim: Victim) -> Attack:
         """The attack with the networks it needs."""
-        attack = self.make(victim.domain)
-        return attack.using(**victim.networks) if "Classifier" in self.name else attack
+        return self.make(victim.domain).using(**victim.networks)
 
 
 @cache
@@ -175,16 +175,39 @@ def embedder(domain: Domain) -> Victim:
     return replace(victim, target=victim.x.roll(1, 0))
 
 
+@cache
+def supervised(domain: Domain) -> Victim:
+    """The classifier, and a supervised autoencoder fitted for a second."""
+    victim = classifier(domain)
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+        torch.manual_seed(0)
+        x, y = inputs(domain)
+        small, noise = x.float(), torch.randn(len(x), 6)
+        svae = Supervised(tuple(x.shape[1:]))
+
+        def loss() -> Tensor:
+            z = svae.encode_mean(small)
+            real, fake = svae.discriminate(z.detach()), svae.discriminate(noise)
+            told = (nn.functional.softplus(-real) + nn.functional.softplus(fake)).mean()
+            far = (svae.decode(z) - small).flatten(1).square().sum(1).mean()
+            label = nn.functional.cross_entropy(svae.classify(z), y)
+            return far + label + told + 0.01 * z.square().sum(1).mean()
+
+        _trained(svae, loss)
+    return replace(victim, networks={"svae": svae})
+
+
 VICTIMS: dict[str, Callable[[Domain], Victim]] = {
     "classifier": classifier,
     "autoencoder": autoencoder,
     "embedder": embedder,
+    "supervised": supervised,
 }
 
 
 def refers(subject: Subject, victim: Victim) -> Tensor | None:
     """What the subject's loss refers to when it is not told to reach a target."""
-    if subject.victim == "classifier" or "Classifier" in subject.name:
+    if subject.victim in ("classifier", "supervised") or "Classifier" in subject.name:
         return victim.y
     return victim.target if getattr(subject.make(victim.domain), "targeted", False) else None
 

@@ -269,7 +269,7 @@ class ImageTransition(Attack):
         return best if way is None else self._reread(model, data, [*way.codes, best])
 
     def _reread(self, model: nn.Module, data: Any, codes: list[Tensor]) -> Tensor:
-        """Of each example's codes, S times `(B, *)`, the one whose image, read again, is the target most surely."""
+        """The one of each example's codes whose image, encoded again, is the target most surely."""
         svae: Any = self.network("svae")
         best, least = codes[0], torch.full_like(codes[0].flatten(1)[:, 0], torch.inf)
         for z in codes:

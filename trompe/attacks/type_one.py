@@ -45,8 +45,8 @@ class TypeI(ImageTransition):
     is that of the authors' program, the text has none; the result is what the decoder makes of the code,
     where algorithm 2 returns an encoding; and the program for faces feeds k_t with the discriminator's output
     in the place of the embedding's distance (`follows="discriminator"`). The caps of the paper, 0.001 for
-    classes (text, program) and 0.005 for embeddings (algorithm 2, program), are for its 20,000 steps: in a few
-    hundred they leave the victim's answer changed. `published` has the paper's numbers.
+    classes (text, program) and 0.005 for embeddings (algorithm 2, program), are for its 20,000 steps: in
+    a few hundred they leave the victim's answer changed. `published` has the paper's numbers.
 
     Args:
         keep: `"class"`, the victim's answer: J_1 is its cross-entropy at the present labels; or
