@@ -165,8 +165,8 @@ def _svaes() -> Iterator[Recipe]:
 
 def _gans() -> Iterator[Recipe]:
     """128 latent features as published, in networks that one core trains."""
-    small = ACGANConfig((1, 8, 8), channels=(32, 64), critic=(32, 64))
-    yield Recipe("digits-acgan", small, "digits", epochs=30, batch=64, lr=1e-3, ema=0.99)
+    small = ACGANConfig((1, 8, 8), channels=(16, 32), critic=(16, 32))
+    yield Recipe("digits-acgan", small, "digits", epochs=20, batch=64, lr=1e-3, ema=0.99)
     fast: dict[str, Any] = {"batch": 64, "lr": 5e-4, "ema": 0.999, "precision": "bf16-mixed"}
     yield Recipe("mnist-acgan", ACGANConfig(), "mnist", epochs=10, **fast)
     yield Recipe("celeba-gan", GANConfig(flips=True, shift=6), "celeba", epochs=32, **fast)
