@@ -52,8 +52,8 @@ class Config:
     weight: float = 0.5
     epochs: float = 1
     times: int = 8
-    n: int = 1000
-    anew: int = 200
+    n: int = 600
+    anew: int = 100
     pgd: int = 40
     apgd: int = 100
     steps: int = 500
