@@ -19,13 +19,16 @@ class QuadraticConfig:
     Args:
         size: n, coordinates of the input.
         hidden: h, hidden units; with fewer than n the network is blind to n - h directions.
+        gain: of the first weights, drawn from N(0, gain / n). Optimisers that move all weights alike spoil
+            their balance while they make them larger; a large gain leaves less of that to be done.
 
     Raises:
-        UserError: a number that is no whole one above zero.
+        UserError: a size that is no whole number above zero, or a gain that is not above it.
     """
 
     size: int = 100
     hidden: int = 90
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
         for number in (self.size, self.hidden):
@@ -33,6 +36,8 @@ class QuadraticConfig:
                 raise UserError(
                     f"size and hidden must be positive integers, got {self.size} and {self.hidden}"
                 )
+        if not self.gain > 0:
+            raise UserError(f"gain must be above 0, got {self.gain}")
 
 
 class QuadraticNet(nn.Module):
@@ -57,9 +62,9 @@ class QuadraticNet(nn.Module):
         self.config = config
         generator = torch.Generator().manual_seed(seed)
         rows = torch.randn(config.hidden, config.size, generator=generator)
-        self.weight = nn.Parameter(rows / math.sqrt(config.size))
+        self.weight = nn.Parameter(rows * math.sqrt(config.gain / config.size))
         self.scale = nn.Parameter(torch.ones(()))
-        self.bias = nn.Parameter(torch.tensor(-config.hidden / config.size))
+        self.bias = nn.Parameter(torch.tensor(-config.gain * config.hidden / config.size))
 
     def f(self, x: Tensor) -> Tensor:
         """The quadratic form `(B,)` of inputs `(B, n)`; positive is the second class."""

@@ -37,6 +37,7 @@ class Config:
 
     Args:
         size, hidden: inputs and hidden units of the network.
+        gain: of its first weights.
         training: how it is trained.
         tested: new points for its error.
         n: points that are moved, of each sphere.
@@ -47,7 +48,8 @@ class Config:
 
     size: int = 100
     hidden: int = 90
-    training: Training = field(default_factory=lambda: Training(10_000, 2048, 0.1))
+    gain: float = 30.0
+    training: Training = field(default_factory=lambda: Training(62_500, 1024, 0.03))
     tested: int = 1_000_000
     n: int = 1000
     steps: int = 50
@@ -56,7 +58,7 @@ class Config:
 
 
 SCALES = {
-    "smoke": Config(20, 15, Training(300, 256, 0.1), 5000, 100, 20, 10),
+    "smoke": Config(20, 15, 30.0, Training(300, 256, 0.1), 5000, 100, 20, 10),
     "cpu": Config(),
     "paper": Config(training=Training(1_000_000, 64, 0.01), n=10_000),
 }
@@ -82,7 +84,7 @@ def _network(config: Config) -> tuple[Any, Any]:
     from trompe.models import QuadraticConfig
 
     rule = Spheres(config.size)
-    net = QuadraticConfig(config.size, config.hidden)
+    net = QuadraticConfig(config.size, config.hidden, config.gain)
     return trained(net, rule, config.training, config.seed), rule
 
 
