@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from trompe.attacks.adaptive import straight_through
 from trompe.core.errors import UserError
 from trompe.core.protocols import Detector
-from trompe.defenses import BitDepth, FeatureSqueezing, Guarded, MedianSmoothing, squeeze
+from trompe.defenses import (
+    BitDepth,
+    FeatureSqueezing,
+    Guarded,
+    MedianSmoothing,
+    SmoothBitDepth,
+    squeeze,
+)
 
 KERNELS = [1, 2, 3, 4, 5, (1, 3), (2, 3), (4, 1), 9]
 
@@ -49,6 +56,14 @@ def test_one_bit_is_rounding_and_eight_are_the_file() -> None:
     assert torch.allclose(BitDepth(8)(x), stored, atol=1e-12)
     assert torch.equal(BitDepth(8)(stored), stored)
     assert torch.equal(BitDepth(3)(x).unique(), torch.arange(8, dtype=x.dtype) / 7)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3])
+def test_slopes_become_steps_as_they_get_steeper(bits: int) -> None:
+    x = images(4, 1, 6, 6)
+    apart = [float((SmoothBitDepth(bits, k)(x) - BitDepth(bits)(x)).abs().mean()) for k in (4, 40)]
+    assert apart[1] < 0.2 * apart[0]
+    assert torch.allclose(SmoothBitDepth(bits, 1e9)(x), BitDepth(bits)(x))
 
 
 @pytest.mark.parametrize("kernel", [2, 3, 5])
@@ -186,6 +201,7 @@ def test_broken_squeezers_and_scores_are_noticed(monkeypatch: pytest.MonkeyPatch
     ("make", "told"),
     [
         (lambda: BitDepth(0), "bits must be at least 1"),
+        (lambda: SmoothBitDepth(1, 0.0), "slope must be above 0"),
         (lambda: MedianSmoothing(0), "at least 1 pixel"),
         (lambda: MedianSmoothing((3, 3, 3)), "one side or two"),  # type: ignore[arg-type]
         (lambda: MedianSmoothing(3)(torch.zeros(4, 4)), r"takes images \(B, C, H, W\)"),

@@ -10,7 +10,7 @@ from trompe.defenses.detectors import ReconstructionError
 from trompe.defenses.guarded import Guarded, Rejecting
 from trompe.defenses.magnet import Collection, OutputDivergence, magnet
 from trompe.defenses.reconstruct import Reconstruct
-from trompe.defenses.squeeze import BitDepth, FeatureSqueezing, MedianSmoothing
+from trompe.defenses.squeeze import BitDepth, FeatureSqueezing, MedianSmoothing, SmoothBitDepth
 from trompe.defenses.tamper import Mahalanobis, OutputUncertainty, Tail
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Reconstruct",
     "ReconstructionError",
     "Rejecting",
+    "SmoothBitDepth",
     "Strengthened",
     "Tail",
     "magnet",

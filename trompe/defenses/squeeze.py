@@ -14,7 +14,7 @@ from trompe.core.errors import UserError
 from trompe.core.geometry import norm
 from trompe.defenses.detectors import CalibratedDetector
 
-__all__ = ["BitDepth", "FeatureSqueezing", "MedianSmoothing"]
+__all__ = ["BitDepth", "FeatureSqueezing", "MedianSmoothing", "SmoothBitDepth"]
 
 Distance = Literal["L1", "L2"]
 
@@ -23,7 +23,7 @@ class BitDepth(nn.Module):
     """Fewer bits of colour: `round(x (2^b - 1)) / (2^b - 1)` of values in [0, 1] (Xu et al. 2018).
 
     One bit is rounding. The derivative is zero almost everywhere: attack through it with
-    `trompe.attacks.adaptive.BPDA`.
+    `trompe.attacks.adaptive.BPDA`, which takes a `SmoothBitDepth` for surrogate.
 
     Args:
         bits: b, one or more; eight leave an image as its file has it.
@@ -50,6 +50,32 @@ class BitDepth(nn.Module):
     def extra_repr(self) -> str:
         """The setting, for `print`."""
         return f"bits={self.bits}"
+
+
+class SmoothBitDepth(BitDepth):
+    r"""`BitDepth` with slopes for steps: what an attacker differentiates in its place.
+
+    .. math:: \frac{1}{S} \sum_{j=1}^{S} \sigma\bigl(k S (x - (j - \tfrac12) / S)\bigr), \quad S = 2^b - 1
+
+    Args:
+        bits: b.
+        slope: k; the steeper, the nearer to the steps, and the fewer pixels have a derivative.
+
+    >>> SmoothBitDepth(1)(torch.tensor([0.0, 0.5, 1.0]))
+    tensor([0.0180, 0.5000, 0.9820])
+    """
+
+    def __init__(self, bits: int, slope: float = 8.0) -> None:
+        super().__init__(bits)
+        if not slope > 0:
+            raise UserError(f"slope must be above 0, got {slope}")
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        shades = 2**self.bits - 1
+        steps = (torch.arange(shades, device=x.device, dtype=x.dtype) + 0.5) / shades
+        return torch.sigmoid(self.slope * shades * (x[..., None] - steps)).mean(-1)
 
 
 class MedianSmoothing(nn.Module):

@@ -174,13 +174,13 @@ def _knowing(records: "list[Record]", at: str) -> str:
     if passed is None or not plain or not unsure:
         return ""
     return (
-        f"**Against who knows it.** Targeted C&W on the classifier with *rejected* for one more class, its "
-        f"gradient passed straight through the one-bit rounding, is misread and accepted at {at} on "
-        f"{rate(passed)} of {passed.n} images, at a mean L2 distance of {mean(far)}, where C&W that does not "
-        f"know needs {mean(unsure[0])} to be misread at all, and {mean(plain[0])} at "
-        f"{str(plain[0].config['set']).partition(', ')[2]}. It aims at the second class alone, so an "
-        "attacker can do at least this. The detector raises the price of an attack of Type II and does not "
-        "stop it; an attack of Type I need not know of it."
+        "**Against who knows it.** Targeted C&W on the classifier with *rejected* for one more class, whose "
+        "gradient passes the one-bit rounding by a slope in its place, is misread and accepted at "
+        f"{at} on {rate(passed)} of {passed.n} images, at a mean L2 distance of {mean(far)}. C&W that does "
+        f"not know needs {mean(unsure[0])} to be misread at all, and {mean(plain[0])} at "
+        f"{str(plain[0].config['set']).partition(', ')[2]}. It tries the {passed.config['targets']} "
+        "likeliest classes, so an attacker can do at least this. The detector raises the price of an "
+        "attack of Type II and does not stop it; an attack of Type I need not know of it."
     )
 
 

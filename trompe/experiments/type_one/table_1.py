@@ -53,7 +53,8 @@ class Config:
         overshoot: of DeepFool in its second run, a share of the perturbation.
         type_one_steps, type_one_lr, options: of the Type I attack.
         weight: of the detector in the loss of the attack that knows it.
-        knowing: images that this attack meets.
+        targets: classes that it tries, the likeliest first, until one is accepted.
+        knowing: images that it meets.
         shown: images that are drawn.
     """
 
@@ -71,7 +72,8 @@ class Config:
     type_one_steps: int = 500
     type_one_lr: float = 0.05
     options: dict[str, Any] = field(default_factory=dict)
-    weight: float = 2.0
+    weight: float = 1.0
+    targets: int = 3
     knowing: int = 250
     shown: int = 4
     seed: int = 0
@@ -285,18 +287,25 @@ def _unseen(config: Config, n: int) -> tuple["Tensor", Any, str]:
     from trompe.attacks.carlini_wagner import CW
     from trompe.core.execution import predict
     from trompe.core.random import seeds
-    from trompe.defenses import Guarded, Rejecting
+    from trompe.defenses import Guarded, Rejecting, SmoothBitDepth
 
     made = _made(config).take(n)
     model, detector, thresholds = _setting(config.victim, config.data, config.held_out)
     detector.threshold.fill_(list(thresholds.values())[-1][0])
     guarded = Guarded(model, {"squeezing": detector})
-    answers = predict(model, made.x)
-    second = answers.scatter(1, made.y[:, None], -float("inf")).argmax(1)
     how = CW(steps=config.steps, rounds=config.rounds, lr=config.lr, c=1.0, targeted=True)
     attack = BPDA(how, site="guarded.detectors.squeezing.squeezers.0.0")
-    rejecting = Rejecting(guarded, config.weight)
-    x_adv = attack(rejecting, made.x, second, seeds=seeds(config.seed, made.index))
+    attack = attack.using(surrogate=SmoothBitDepth(1))
+    rejecting, own = Rejecting(guarded, config.weight), seeds(config.seed, made.index)
+    likely = (
+        predict(model, made.x).scatter(1, made.y[:, None], -math.inf).argsort(1, descending=True)
+    )
+    x_adv = made.x.clone()
+    for place in range(config.targets):
+        logits, accepted = guarded.decide(x_adv)
+        rows = ((logits.argmax(1) == made.y) | ~accepted).nonzero()[:, 0]
+        if len(rows):
+            x_adv[rows] = attack(rejecting, made.x[rows], likely[rows, place], seeds=own[rows])
     return x_adv, guarded, str(attack)
 
 
