@@ -1,4 +1,4 @@
-"""Distance in features: Mahalanobis to the nearest class, whatever the axes."""
+"""Distance in features: to the nearest real examples, in units of their spread."""
 
 import pytest
 import torch
@@ -6,48 +6,58 @@ from torch import nn
 
 from trompe.core.errors import UserError
 from trompe.core.random import normal, seeds, streams
+from trompe.defenses.detectors import ReconstructionError
 from trompe.defenses.features import FeatureDistance
 
 
-def two_clouds(n: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gaussians around (0, 0) and (10, 0), with standard deviations 1 and 3."""
-    with streams(seeds(0, n)):
-        x = normal((n, 2), torch.empty(0, dtype=torch.float64)) * torch.tensor([1.0, 3.0])
-    y = torch.arange(n) % 2
-    return x + 10 * y[:, None] * torch.tensor([1.0, 0.0]), y
-
-
-def fitted(turn: torch.Tensor) -> FeatureDistance:
-    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU()).double()
-    model[0].weight.data.copy_(turn)
-    detector = FeatureDistance(model.eval(), "0", classes=2, width=2).double()
-    return detector.fit(*two_clouds())
-
-
-def test_the_distance_is_that_of_the_clouds() -> None:
-    points = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 6.0], [8.0, 3.0]], dtype=torch.float64)
-    found = fitted(torch.eye(2))(points)
-    torch.testing.assert_close(
-        found, torch.tensor([0.0, 4.0, 4.0, 5.0]).double(), rtol=0.1, atol=0.02
+def fitted(known: torch.Tensor, k: int = 4, **layers: float) -> FeatureDistance:
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU()).eval()
+    model[0].weight.data.copy_(
+        torch.diag(torch.tensor([layers.get("a", 1.0), layers.get("b", 1.0)]))
     )
+    return FeatureDistance(model, "0", len(known), 2, k=k).fit(known)
 
 
-def test_axes_do_not_matter() -> None:
-    points, _ = two_clouds(20)
-    turn = torch.tensor([[1.0, 2.0], [-3.0, 0.5]])
-    plain, turned = fitted(torch.eye(2))(points), fitted(turn)(points)
-    torch.testing.assert_close(turned, plain, rtol=0.05, atol=0.02)
+def corners() -> torch.Tensor:
+    """Four points whose coordinates have standard deviations 1 and 2."""
+    return torch.tensor([[1.0, 2.0], [1.0, -2.0], [-1.0, 2.0], [-1.0, -2.0]])
 
 
-def test_real_inputs_follow_chi_squared_and_outliers_do_not() -> None:
-    x, _ = two_clouds()
-    scores = fitted(torch.eye(2))(x)
-    assert float(scores.mean()) == pytest.approx(2, rel=0.1)
-    detector = fitted(torch.eye(2)).calibrate(x, 0.05)
-    assert float(detector.threshold) == pytest.approx(5.99, rel=0.1)
+def test_distances_are_to_the_nearest_in_units_of_the_spread() -> None:
+    detector = fitted(corners(), k=1)
+    points = torch.tensor([[1.0, 2.0], [1.0, 4.0], [4.0, 2.0], [0.0, 0.0]])
+    torch.testing.assert_close(detector(points), torch.tensor([0.0, 1.0, 3.0, 2**0.5]))
+    every = fitted(corners(), k=4)(torch.zeros(1, 2))
+    torch.testing.assert_close(every, torch.tensor([2**0.5]))
 
 
-def test_a_class_without_examples_is_told() -> None:
-    detector = FeatureDistance(nn.Sequential(nn.Identity()), "0", classes=3, width=2)
-    with pytest.raises(UserError, match="class 2 has no example"):
-        detector.fit(torch.rand(4, 2), torch.tensor([0, 1, 0, 1]))
+def test_the_scale_of_features_does_not_matter() -> None:
+    with streams(seeds(0, 30)):
+        points = normal((30, 2))
+    plain, scaled = fitted(corners())(points), fitted(corners(), a=100.0, b=-0.1)(points)
+    torch.testing.assert_close(scaled, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_far_is_refused_and_real_examples_pass() -> None:
+    with streams(seeds(0, 600)):
+        cloud = normal((600, 2))
+    detector = fitted(cloud[:300]).calibrate(cloud[300:], 0.05)
+    assert float((detector(cloud[300:]) <= detector.threshold).float().mean()) >= 0.95
+    assert bool((detector(cloud[:50] + 10) > detector.threshold).all())
+
+
+def test_slips_are_told() -> None:
+    with pytest.raises(UserError, match=r"1\.\.4"):
+        FeatureDistance(nn.Sequential(nn.Identity()), "0", size=4, width=2, k=5)
+    with pytest.raises(UserError, match="expected 4 real examples, got 3"):
+        FeatureDistance(nn.Sequential(nn.Identity()), "0", size=4, width=2, k=1).fit(
+            torch.rand(3, 2)
+        )
+
+
+def test_a_relative_error_does_not_depend_on_the_ink() -> None:
+    halving = nn.Sequential(nn.Linear(2, 2, bias=False)).eval()
+    halving[0].weight.data.copy_(torch.eye(2) / 2)
+    x = torch.tensor([[3.0, 4.0], [30.0, 40.0], [0.0, 0.0]])
+    assert ReconstructionError(halving)(x).tolist() == pytest.approx([2.5, 25.0, 0.0])
+    assert ReconstructionError(halving, relative=True)(x).tolist() == pytest.approx([0.5, 0.5, 0.0])

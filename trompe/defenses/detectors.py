@@ -13,6 +13,7 @@ from trompe.core.geometry import Norm, norm
 __all__ = ["CalibratedDetector", "ReconstructionError", "scored", "threshold_at"]
 
 _ROWS = 256  # clean examples scored at once
+_SMALL = 1e-3  # the norm below which an input counts as empty
 
 
 def threshold_at(scores: Tensor, fpr: float) -> Tensor:
@@ -84,20 +85,25 @@ class ReconstructionError(CalibratedDetector):
     Args:
         autoencoder: `model(x)` is the reconstruction.
         norm: `"L1"`, `"L2"` or `"Linf"`, over all of an example.
+        relative: divide by `||x||`, so that an image with more ink in it is allowed more.
 
     >>> detector = ReconstructionError(nn.ReLU(), norm="L1")
     >>> detector(torch.tensor([[1.0, 2.0], [-1.0, -2.0]])).tolist()
     [0.0, 3.0]
     """
 
-    def __init__(self, autoencoder: nn.Module, norm: Norm = "L2") -> None:
+    def __init__(
+        self, autoencoder: nn.Module, norm: Norm = "L2", *, relative: bool = False
+    ) -> None:
         super().__init__()
         if norm not in ("L1", "L2", "Linf"):
             raise UserError(f"norm must be one of L1, L2, Linf, got {norm!r}")
         self.autoencoder = autoencoder
         self.training = autoencoder.training
         self.norm = norm
+        self.relative = relative
 
     def forward(self, x: Tensor) -> Tensor:
         """The distances `(B,)`."""
-        return norm(x - self.autoencoder(x), self.norm)
+        found = norm(x - self.autoencoder(x), self.norm)
+        return found / norm(x, self.norm).clamp_min(_SMALL) if self.relative else found

@@ -1,4 +1,4 @@
-"""How far an input lies from real ones of its class, in the features of a classifier."""
+"""How far an input lies from real ones, in the features of a classifier."""
 
 from typing import Self
 
@@ -8,67 +8,66 @@ from torch import Tensor, nn
 from trompe.core.errors import UserError
 from trompe.core.layers import activations
 from trompe.defenses.detectors import CalibratedDetector
-from trompe.defenses.tamper import shrunk_covariance
 
 __all__ = ["FeatureDistance"]
 
-_ROWS = 500
+_ROWS = 250
 
 
 class FeatureDistance(CalibratedDetector):
-    r"""Scores an input by the Mahalanobis distance of its features to the nearest class.
+    r"""Scores an input by the mean distance of its features to those of the k nearest real examples.
 
-    .. math:: \min_k \; (f(x) - \mu_k)^\top \Sigma^{-1} (f(x) - \mu_k)
+    .. math:: \frac{1}{k} \sum_{j=1}^{k} \| (f(x) - f(x_{(j)})) / \sigma \|_2
 
-    with the classes' means and one (shrunk) covariance for all (Lee, Lee, Lee & Shin, "A simple unified framework for
-    detecting out-of-distribution samples and adversarial attacks", 2018, equations 1 and 2; of their
-    ensemble over layers, this is one).
+    with sigma the features' standard deviations over the real examples (Sun, Ming, Zhu & Li,
+    "Out-of-distribution detection with deep nearest neighbors", 2022, who take the k-th distance between
+    features of unit length).
 
     Args:
         model: any module with a layer of that name.
         layer: whose outputs, flattened, are the features; see `trompe.core.layers.activations`.
-        classes: number of classes.
-        width: of the features, F.
+        size: how many real examples are kept.
+        width: of the features.
+        k: neighbours looked at.
 
-    >>> detector = FeatureDistance(nn.Sequential(nn.Identity()), "0", classes=2, width=1)
-    >>> x = torch.tensor([[0.0], [1.0], [10.0], [11.0]])
-    >>> detector.fit(x, torch.tensor([0, 0, 1, 1]))(torch.tensor([[0.5], [5.5]])).round().tolist()
-    [0.0, 100.0]
+    Raises:
+        UserError: fewer real examples kept than neighbours looked at.
+
+    >>> detector = FeatureDistance(nn.Sequential(nn.Identity()), "0", size=4, width=1, k=2)
+    >>> detector.fit(torch.tensor([[0.0], [1.0], [3.0], [4.0]])).scale
+    tensor([1.5811])
+    >>> detector(torch.tensor([[0.5], [7.0]])) * detector.scale
+    tensor([0.5000, 3.5000])
     """
 
-    means: Tensor
-    root: Tensor
+    known: Tensor
+    scale: Tensor
 
-    def __init__(self, model: nn.Module, layer: str, classes: int, width: int) -> None:
+    def __init__(self, model: nn.Module, layer: str, size: int, width: int, *, k: int = 5) -> None:
         super().__init__()
-        self.model, self.layer = model, layer
+        if not 0 < k <= size:
+            raise UserError(f"k must lie in 1..{size}, the number of examples kept, got {k}")
+        self.model, self.layer, self.k = model, layer, k
         self.training = model.training
-        self.register_buffer("means", torch.full((classes, width), torch.nan))
-        self.register_buffer("root", torch.full((width, width), torch.nan))
+        self.register_buffer("known", torch.full((size, width), torch.nan))
+        self.register_buffer("scale", torch.full((width,), torch.nan))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Squared distances `(B,)`."""
-        seen = activations(self.model, self.layer, x) @ self.root
-        return torch.cdist(seen, self.means @ self.root).square().amin(1)
+        """Distances `(B,)`."""
+        seen = activations(self.model, self.layer, x) / self.scale
+        return torch.cdist(seen, self.known).topk(self.k, largest=False).values.mean(1)
 
     @torch.no_grad()
-    def fit(self, x: Tensor, y: Tensor) -> Self:
-        """Take means and covariance from examples `(n, *)` of labels `(n,)`; the classifier stays as it is.
+    def fit(self, x: Tensor) -> Self:
+        """Learn what is usual from real examples, as many as are kept; the classifier stays as it is.
 
         Raises:
-            UserError: a class without examples.
+            UserError: another number of examples.
         """
-        parts = [activations(self.model, self.layer, part) for part in x.split(_ROWS)]
-        seen = torch.cat(parts).double()
-        member = nn.functional.one_hot(y, len(self.means)).to(seen)
-        sizes = member.sum(0)
-        if bool((sizes == 0).any()):
-            raise UserError(
-                f"class {int(sizes.argmin())} has no example to learn what is usual from"
-            )
-        means = member.T @ seen / sizes[:, None]
-        covariance = shrunk_covariance(seen - means[y])
-        self.means.copy_(means)
-        # L with L L^T = inverse covariance, so that a distance between f L is Mahalanobis
-        self.root.copy_(torch.linalg.cholesky(torch.linalg.inv(covariance)))
+        if len(x) != len(self.known):
+            raise UserError(f"expected {len(self.known)} real examples, got {len(x)}")
+        seen = torch.cat([activations(self.model, self.layer, part) for part in x.split(_ROWS)])
+        spread = seen.std(0, correction=0)
+        self.scale.copy_(spread.clamp_min(1e-3 * float(spread.mean())))
+        self.known.copy_(seen / self.scale)
         return self

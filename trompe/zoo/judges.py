@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from trompe import data, models
+from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.data import Dataset
 from trompe.defenses.detectors import ReconstructionError
@@ -21,8 +22,10 @@ __all__ = ["FPR", "judge_for"]
 
 FPR = 0.05
 """The share of real images that a judge may take for unreal."""
-PROCEDURE = 1  # raised when the same networks would judge otherwise
-_FIT = 10_000  # training images from which the usual features are learned
+PROCEDURE = 2  # raised when the same networks would judge otherwise
+_USUAL = (
+    6_000  # training images whose features are kept, and held-out ones on which thresholds are set
+)
 
 
 def judge_for(
@@ -38,8 +41,9 @@ def judge_for(
     A residual net, a patch mixer and a vision transformer, each trained from its own seed on its own
     deformations of five sixths of the training images, vote. None is convolutional as the attacker's
     encoder is, or a perceptron; `without` leaves out the victim's kind. An image is real where its features
-    lie no farther from a class than usual (for every member) and a dense autoencoder restores it as well as
-    usual; "usual" is set on the held-out sixth, so that all tests together refuse at most `fpr` of it.
+    lie no farther from those of real ones than usual (for every member) and a dense autoencoder restores it
+    as well as usual; "usual" is set on the held-out sixth, so that all tests together refuse at most `fpr`
+    of it.
 
     Its `card()` counts what it makes of test images: "right" and "undecided" of "n", and "taken as real"; of
     data without a split, the held-out sixth.
@@ -61,7 +65,8 @@ def judge_for(
     copier, *nets = [r for r in recipes if getattr(r.model, "kind", "") not in without]
     if not nets:
         raise UserError(f"without {', '.join(without)} nobody is left to judge")
-    parts = _assembled(copier, nets)
+    some, held = parted(train, copier.held_out)
+    parts = _assembled(copier, nets, min(_USUAL, len(some)))
     settings = {
         "judge": PROCEDURE,
         "recipes": [recipe.settings() for recipe in (copier, *nets)],
@@ -74,23 +79,24 @@ def judge_for(
         for recipe in (copier, *nets):
             trained = get(recipe, root=root, progress=progress)
             _network(parts, recipe).load_state_dict(trained.state_dict())
-        rest, held = parted(train, copier.held_out)
-        _calibrated(parts, rest, held, fpr)
-        unseen = held if test.split == "all" and held is not None else test
+        assert held is not None
+        _calibrated(parts, some, held, fpr)
+        unseen = held if test.split == "all" else test
         return {"metrics": {**_counts(_judge(parts), unseen), "fpr": fpr}}
 
     keep(name, settings, parts, fit, root=root)
     return _judge(parts, read_card(weights_path(name, digest(settings), root))["metrics"])
 
 
-def _assembled(copier: Recipe, nets: Sequence[Recipe]) -> nn.ModuleDict:
+def _assembled(copier: Recipe, nets: Sequence[Recipe], size: int) -> nn.ModuleDict:
     """Members inside the detectors that look at their features, and the autoencoder's; nothing is trained."""
     parts: dict[str, nn.Module] = {}
     for recipe in nets:
         member: Any = models.build(recipe.model, seed=recipe.seed)
         width = member.head[-1].in_features
-        parts[recipe.model.kind] = FeatureDistance(member, "features", recipe.model.classes, width)
-    parts["autoencoder"] = ReconstructionError(models.build(copier.model, seed=copier.seed))
+        parts[recipe.model.kind] = FeatureDistance(member, "features", size, width)
+    copying = models.build(copier.model, seed=copier.seed)
+    parts["autoencoder"] = ReconstructionError(copying, relative=True)
     return nn.ModuleDict(parts).eval()
 
 
@@ -101,15 +107,17 @@ def _network(parts: nn.ModuleDict, recipe: Recipe) -> nn.Module:
     return network
 
 
-def _calibrated(parts: nn.ModuleDict, train: Dataset, held: Dataset | None, fpr: float) -> None:
+def _calibrated(parts: nn.ModuleDict, train: Dataset, held: Dataset, fpr: float) -> None:
     """Learn what features are usual, and where the unusual begins."""
-    assert held is not None
-    x, y = train.take(_FIT).tensors()
-    assert y is not None
     for detector in parts.values():
         if isinstance(detector, FeatureDistance):
-            detector.fit(x, y)
-    _guarded(parts).calibrate(held.take(_FIT).tensors()[0], fpr)
+            detector.fit(_some(train).tensors()[0])
+    _guarded(parts).calibrate(_some(held).tensors()[0], fpr)
+
+
+def _some(examples: Dataset) -> Dataset:
+    """As many as are needed, in an order of chance: a set may be sorted by class."""
+    return examples.subset(random.seeds(0, len(examples)).argsort()[:_USUAL])
 
 
 def _guarded(parts: nn.ModuleDict) -> Guarded:
