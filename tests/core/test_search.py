@@ -161,6 +161,47 @@ def test_iterates_stay_in_their_regions() -> None:
     assert all(torch.equal(region.project(v), v) for v in visits)
 
 
+# What an objective remembers.
+
+
+def counting(model: nn.Module, v: Tensor, data: Any) -> Evaluation:
+    """Each example's weight counts its steps; the loss says what the weight was."""
+    loss = (model(v) - data["goal"]).square().sum(1)
+    terms = {"weight": data["weight"] + 1, "loss": loss}
+    return Evaluation(loss, loss.detach(), loss.detach() < data["near"], terms)
+
+
+def test_a_term_that_the_data_name_is_found_there_at_the_next_step() -> None:
+    """Once for each step, whoever leaves and however often an iterate is looked at."""
+    data = problem() | {"weight": torch.zeros(9, dtype=torch.float64)}
+    seen: list[tuple[int, Tensor]] = []
+    found = search(
+        counting, Scale(), torch.zeros_like(data["goal"]), Adam(0.1), steps=60, region=FREE, data=data,
+        callback=lambda step, rows, v, e: seen.append((step, e.terms["weight"])),
+    )  # fmt: skip
+    assert len({len(weights) for _, weights in seen}) > 1, "nobody leaves on the way"
+    assert all(bool((weights == step + 1).all()) for step, weights in seen)
+    assert not any(e.requires_grad for _, e in seen)
+    assert not data["weight"].any()
+    assert torch.equal(found.best, run(data).best)
+
+
+def test_a_differentiable_search_remembers_too() -> None:
+    data = problem() | {"weight": torch.zeros(9, dtype=torch.float64)}
+
+    def growing(model: nn.Module, v: Tensor, data: Any) -> Evaluation:
+        seen = counting(model, v, data)
+        return seen._replace(loss=seen.loss * (1 + data["weight"]))
+
+    settings: dict[str, Any] = {"steps": 3, "region": FREE, "data": data}
+    v, visits = torch.zeros_like(data["goal"]), []
+    last = unroll(growing, Scale(), v, Steepest(0.01, Ball(1.0, "L2")), **settings)
+    search(growing, Scale(), v, Steepest(0.01, Ball(1.0, "L2")), leave=False, **settings,
+           callback=lambda step, rows, v, seen: visits.append(v))  # fmt: skip
+    assert torch.allclose(last.detach(), visits[-1], atol=1e-12)
+    assert last.detach().any()
+
+
 # Random losses.
 
 
