@@ -39,7 +39,7 @@ def benchmark(name: str) -> Callable[[int], list[Record]]:
     others: dict[str, Callable[[int], list[Record]]] = {
         "latent": lambda rounds: latent.run(rounds=max(1, rounds - 2)),
         "sweep": lambda rounds: sweep.run(max(1, rounds - 2)),
-        "type_one": lambda rounds: type_one.run(max(1, rounds - 4)),
+        "type_one": lambda rounds: type_one.run(max(1, rounds - 2)),
         "training": training.run,
         "memory": memory.run,
         "startup": startup.run,

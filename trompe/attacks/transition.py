@@ -121,18 +121,27 @@ class ImageTransition(Attack):
     Raises:
         UserError: settings out of range, an unknown target, a target that is the present class, no SVAE, or
             one that does not fit the images or labels.
+
+    >>> from trompe.models import SVAE, SVAEConfig
+    >>> svae = SVAE(SVAEConfig.sized((1, 8, 8), 10)).eval()
+    >>> attack = ImageTransition(steps=2).using(svae=svae)
+    >>> victim, x = torch.nn.Flatten().eval(), torch.rand(2, 1, 8, 8)
+    >>> attack(victim, x, torch.tensor([3, 9])).shape
+    torch.Size([2, 1, 8, 8])
+    >>> attack.targets(victim, x, torch.tensor([3, 9]))
+    tensor([4, 0])
     """
 
     target: str | int = field(default="next", kw_only=True)
-    steps: int = field(default=500, kw_only=True)
-    lr: float = field(default=0.05, kw_only=True)
+    steps: int = field(default=250, kw_only=True)
+    lr: float = field(default=0.1, kw_only=True)
     alpha: float = field(default=0.01, kw_only=True)
     gamma: float = field(default=1e-4, kw_only=True)
     realness: Literal["bce", "linear"] = field(default="bce", kw_only=True)
     start: Literal["mean", "random"] = field(default="mean", kw_only=True)
     temperature: float = field(default=5.0, kw_only=True)
     sure: float = field(default=0.9, kw_only=True)
-    looks: int = field(default=20, kw_only=True)
+    looks: int = field(default=25, kw_only=True)
     patience: int | None = field(default=50, kw_only=True)
 
     def __post_init__(self) -> None:

@@ -62,6 +62,14 @@ class TypeI(ImageTransition):
     Raises:
         UserError: besides those of `ImageTransition`, a victim that errs on an input already, or whose
             classes are not those of the SVAE.
+
+    >>> from trompe.models import SVAE, SVAEConfig
+    >>> svae = SVAE(SVAEConfig.sized((1, 8, 8), 10)).eval()
+    >>> victim = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
+    >>> x = torch.rand(2, 1, 8, 8)
+    >>> way = TypeI(steps=4).using(svae=svae).trace(victim, x, victim(x).argmax(1), at=(0, 4))
+    >>> way.images.shape, way.curves["k"].shape
+    (torch.Size([2, 2, 1, 8, 8]), torch.Size([5, 2]))
     """
 
     keep: Keep = field(default="class", kw_only=True)
