@@ -48,9 +48,10 @@ def attacked(config: Any, **settings: Any) -> tuple[Any, Any]:
     from trompe import zoo
     from trompe.attacks.type_one import TypeI
 
-    options = {"steps": config.steps, "lr": config.lr, "patience": None, **config.options}
-    attack = TypeI(**options, **settings).using(svae=zoo.get(config.svae, progress=False))
-    return zoo.get(config.victim, progress=False), attack
+    settings |= {"steps": config.steps, "lr": config.lr, "patience": None}
+    attack = TypeI.published(**settings) if config.published else TypeI(**settings)
+    svae = zoo.get(config.svae, progress=False)
+    return zoo.get(config.victim, progress=False), attack.using(svae=svae)
 
 
 def steps_at(shares: Sequence[float], steps: int) -> list[int]:

@@ -8,7 +8,7 @@ rate, and so have pairs that nobody attacked.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,8 @@ class Config:
         pairs: of test people, on which the embedder is measured, and as many that set its threshold.
         steps, lr: of attack and transition.
         goal: the distance that the attack aims below, as a share of the threshold.
-        options: further settings of `TypeI`.
+        published: whether all else is the paper's, and not `TypeI`'s defaults.
+        bf16: search in bfloat16; everything is read in float32.
     """
 
     embedder: str = "celeba-embedder"
@@ -63,10 +64,11 @@ class Config:
     people: str = "celeba-identity"
     n: int = 300
     pairs: int = 2000
-    steps: int = 300
-    lr: float = 0.05
+    steps: int = 250
+    lr: float = 0.1
     goal: float = 1.0 / 1.242
-    options: dict[str, Any] = field(default_factory=dict)
+    published: bool = False
+    bf16: bool = True
     seed: int = 0
 
 
@@ -75,7 +77,7 @@ SCALES = {
         "digits-embedder", "digits-svae", "digits", "digits", n=30, pairs=100, steps=20, lr=0.1
     ),
     "cpu": Config(),
-    "paper": Config(n=1000, steps=15_000, lr=0.01),
+    "paper": Config(n=1000, steps=15_000, lr=0.01, published=True),
 }
 
 _PAPER = "Tang et al. 2019, section IV-B"
@@ -100,16 +102,18 @@ def _attack(config: Config) -> Any:
     from trompe.attacks.type_one import TypeI
 
     goal = config.goal * threshold(config.embedder, config.people, config.pairs)
-    settings = {"steps": config.steps, "lr": config.lr, "goal": round(goal, 4), **config.options}
-    return TypeI(keep="embedding", target="next", **settings)
+    settings: dict[str, Any] = {"steps": config.steps, "lr": config.lr, "goal": round(goal, 4)}
+    if config.published:
+        return TypeI.published("embedding", **settings)
+    return TypeI(keep="embedding", **settings)
 
 
 def changed_faces(config: Config) -> "Changed":
     """The faces that the attack makes of others: those at hand, or made now."""
     from trompe.experiments.type_one._faces import Faces, changed
 
-    named = {name: getattr(config, name) for name in ("embedder", "svae", "data", "people", "seed")}
-    return changed(Faces(_attack(config), config.n, **named))
+    named = ("embedder", "svae", "data", "people", "seed", "bf16")
+    return changed(Faces(_attack(config), config.n, **{key: getattr(config, key) for key in named}))
 
 
 def run(config: Config, store: Store) -> Iterator["Record"]:
@@ -182,6 +186,7 @@ def _other(config: Config, made: "Changed", stage: str) -> "Tensor":
     from trompe import zoo
     from trompe.attacks.type_one import ImageTransition
     from trompe.core import random
+    from trompe.core.execution import execution
 
     svae: Any = zoo.get(config.svae, progress=False)
     if stage == "attack":
@@ -191,7 +196,8 @@ def _other(config: Config, made: "Changed", stage: str) -> "Tensor":
             return torch.cat([svae.decode(svae.encode(x).mean) for x in made.x.split(64)])
     if stage == "transition":
         move = ImageTransition(target="next", steps=config.steps, lr=config.lr).using(svae=svae)
-        return move(svae, made.x, made.y, seeds=random.seeds(config.seed, made.index))
+        with execution(precision="bf16" if config.bf16 else "float32"):
+            return move(svae, made.x, made.y, seeds=random.seeds(config.seed, made.index))
     return made.x[_strangers(made)]
 
 

@@ -42,8 +42,8 @@ class Config:
     data: tuple[str, ...] = ("mnist", "celeba-male")
     n: int = 300
     clean: int = 10_000
-    steps: tuple[int, ...] = (300, 300)
-    lr: tuple[float, ...] = (0.05, 0.05)
+    steps: tuple[int, ...] = (250, 250)
+    lr: tuple[float, ...] = (0.1, 0.1)
     marks: tuple[float, ...] = (0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.6, 1)
     seed: int = 0
 
