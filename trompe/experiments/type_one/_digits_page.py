@@ -1,5 +1,7 @@
 """The page of `type_one/digits`: who was deceived, by which variant, and what the judge is worth."""
 
+from collections.abc import Sequence
+
 from trompe.evaluation.records import Record
 from trompe.experiments.type_one._shown import find, most, one, rate
 from trompe.experiments.type_one.digits import ASKED, BASE, PUBLISHED
@@ -52,7 +54,11 @@ def _victims(records: list[Record]) -> str:
         "Success asks for all three conditions at once. Target: the next class. Counted are images that "
         f"victim and judge both read correctly. {_who(records)} Brackets are Wilson 95% intervals."
     )
-    return markdown_table(Table("", columns, tuple(rows), note=note))
+    return _noted(columns, rows, note)
+
+
+def _noted(columns: tuple[str, ...], rows: Sequence[tuple[Cell, ...]], note: str) -> str:
+    return f"{markdown_table(Table('', columns, tuple(rows)))}\n\n{note}"
 
 
 def _spent(won: Record) -> str:
@@ -72,7 +78,7 @@ def _failures(records: list[Record]) -> str:
     )
     columns = ("Victim", "Success", "Not changed", "Changed, not real", "Victim lost", "n")
     note = "Each image stands in the first column whose condition fails, from left to right."
-    return markdown_table(Table("", columns, rows, note=note))
+    return _noted(columns, rows, note)
 
 
 def _verdicts(records: list[Record]) -> list[str]:
@@ -114,7 +120,7 @@ def _variants(records: list[Record]) -> str:
         "The same images of the first victim throughout. The difference is the mean over images, with its "
         "normal 95% interval. The last row is no attack: real images of the target, as near as there are any."
     )
-    return markdown_table(Table("", columns, tuple(rows), note=note))
+    return _noted(columns, rows, note)
 
 
 def _points(record: Record | None) -> str:
@@ -158,7 +164,7 @@ def _networks(records: list[Record]) -> str:
     note = (
         "Published are the errors of the original's perceptron and of the label head of its SVAE."
     )
-    return markdown_table(Table("", columns, tuple(rows), note=note))
+    return _noted(columns, rows, note)
 
 
 def _judge(records: list[Record]) -> str:
@@ -178,4 +184,4 @@ def _judge(records: list[Record]) -> str:
         "What the judge makes of test images, of their decodings by the attacker's own SVAE, and of garbage. "
         "Codes far out are three times as long as the prior's; some of them decode to digits."
     )
-    return markdown_table(Table("", columns, tuple(rows), note=note))
+    return _noted(columns, rows, note)

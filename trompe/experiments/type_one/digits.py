@@ -7,7 +7,7 @@ changed, and whether it is one at all; classifiers stand in for the paper's thir
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from trompe.experiments.store import Store
@@ -56,6 +56,7 @@ class Config:
         paired: of them, those that all variants meet.
         steps, lr: of the search.
         options: further settings of `TypeI`.
+        bf16: search in bfloat16; what is counted is measured in float32.
         trusted: real images on which the judge is measured.
         seed: of random targets, random starts and garbage.
     """
@@ -65,17 +66,23 @@ class Config:
     data: str = "mnist"
     n: int = 1000
     paired: int = 250
-    steps: int = 500
-    lr: float = 0.05
+    steps: int = 250
+    lr: float = 0.1
     options: dict[str, Any] = field(default_factory=dict)
+    bf16: bool = True
     trusted: int = 1000
     seed: int = 0
 
 
+PAPER: dict[str, Any] = {"cap": 1e-3, "temperature": 1.0, "looks": 0}
+"""The settings in which the attack's defaults depart from the paper's, besides steps and rate."""
+
 SCALES = {
-    "smoke": Config(("digits-mlp",), "digits-svae", "digits", 24, 12, 40, 0.1, trusted=60),
+    "smoke": Config(("digits-mlp",), "digits-svae", "digits", 24, 12, 40, bf16=False, trusted=60),
     "cpu": Config(),
-    "paper": Config(steps=20_000, lr=0.005, options={"patience": None}, trusted=10_000),
+    "paper": Config(
+        steps=20_000, lr=0.005, options=PAPER | {"patience": None}, bf16=False, trusted=10_000
+    ),
 }
 
 
@@ -86,15 +93,16 @@ def variants(config: Config) -> dict[str, Any]:
 
     how: dict[str, Any] = {"steps": config.steps, "lr": config.lr}
     base = TypeI(**how, **config.options)
-    own = ("patience", "sure", "alpha", "gamma")
+    own = {f.name for f in fields(ImageTransition)}
     shared = {name: value for name, value in config.options.items() if name in own}
     return {
         BASE: base,
         "random class": replace(base, target="random"),
         "least likely class": replace(base, target="least-likely"),
         "no discriminator": replace(base, alpha=0.0),
-        "fixed weight": replace(base, k=base.limits()[1]),
+        "fixed weight": replace(base, k=base.cap),
         "random start": replace(base, start="random"),
+        "the paper's cap, temperature and no look back": replace(base, **PAPER),
         "no victim (image transition)": ImageTransition(**how, **shared),
     }
 
@@ -147,7 +155,7 @@ def _judge_records(config: Config) -> Iterator["Record"]:
 def _made(config: Config, attack: Any, victim: str, n: int) -> "Made":
     from trompe.experiments.type_one._digits import Made
 
-    return Made(attack, n, victim, config.svae, config.data, seed=config.seed)
+    return Made(attack, n, victim, config.svae, config.data, seed=config.seed, bf16=config.bf16)
 
 
 def _victim(config: Config, victim: str) -> list["Record"]:
