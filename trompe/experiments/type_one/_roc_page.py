@@ -92,6 +92,7 @@ def drawing(records: list[Record]) -> dict[str, str]:
         "false positive rate",
         "true positive rate",
         lines,
+        log_x=True,
         percent=True,
     )
     return {PICTURE: standalone(figure) + "\n"}
