@@ -138,7 +138,7 @@ def test_what_a_report_shows(examined: Any) -> None:
     assert all(name.split(": ")[1].endswith("%") for row in grid.captions for name in row)
     words = part.findings[0].detail
     assert "judged by classifiers, not people: halves, right on 59 of 60" in words
-    assert "90 steps" in words
+    assert "75 steps" in words
     assert any("classifiers judged, not people" in sentence for sentence in part.untested)
     told = next(m for m in part.metrics if m.name == RATE)
     assert (told.n, told.interval, told.better) == (60, "Wilson 95%", "lower")

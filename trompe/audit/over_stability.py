@@ -29,7 +29,7 @@ from trompe.zoo.recipes import judges
 
 __all__ = ["STEPS", "Subject", "examine", "hindrance", "learning"]
 
-STEPS = 300
+STEPS = 250
 _ENOUGH = 100  # training images, below which no network learns what they are
 _LEARNING = 2.0  # a step of training, in gradients of an input
 _LEAST = 0.2  # of the usual passes, below which a generative model has learned too little
