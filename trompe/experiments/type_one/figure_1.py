@@ -124,7 +124,7 @@ def _type_two(config: Config) -> Iterator["Record"]:
 
     x, y, index = read_right(config, config.source)
     victim, _ = attacked(config, target=config.target)
-    attack = PGD(Ball(config.eps), steps=config.pgd_steps)
+    attack = PGD(Ball(config.eps), steps=config.pgd_steps, early_stop=False)
     found = attack(victim, x, y, seeds=random.seeds(config.seed, index))
     told: dict[str, Any] = {"attack": str(attack), "eps": config.eps, "norm": "Linf"}
     scores = _acceptance(victim, found, config.source)
