@@ -52,12 +52,12 @@ class Config:
     weight: float = 0.5
     epochs: float = 1
     times: int = 8
-    n: int = 600
-    anew: int = 100
+    n: int = 1000
+    anew: int = 250
     pgd: int = 40
     apgd: int = 100
-    steps: int = 500
-    type_one_lr: float = 0.05
+    steps: int = 250
+    type_one_lr: float = 0.1
     options: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 

@@ -47,7 +47,6 @@ SCALES = {
         pgd=5,
         apgd=10,
         steps=40,
-        type_one_lr=0.1,
     ),
     "cpu": Config(),
     "paper": Config(

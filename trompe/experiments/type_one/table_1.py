@@ -69,8 +69,8 @@ class Config:
     lr: float = 0.05
     confidence: float = 10.0
     overshoot: float = 1.0
-    type_one_steps: int = 500
-    type_one_lr: float = 0.05
+    type_one_steps: int = 250
+    type_one_lr: float = 0.1
     options: dict[str, Any] = field(default_factory=dict)
     weight: float = 1.0
     targets: int = 3
@@ -89,7 +89,6 @@ SCALES = {
         steps=30,
         rounds=2,
         type_one_steps=40,
-        type_one_lr=0.1,
         knowing=12,
         shown=2,
     ),
