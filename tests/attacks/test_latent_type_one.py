@@ -197,6 +197,14 @@ def test_it_keeps_the_promises_of_every_attack(digits: Any) -> None:
     assert np.isfinite(found.numpy()).all()
 
 
+def test_codes_drawn_from_the_same_seeds_are_left_behind(digits: Any) -> None:
+    """A first step along the code itself would end where it began, on the shell."""
+    generator, victim, z, y = digits
+    way = LatentTypeI(steps=1).using(generator=generator).trace(victim, z, y)
+    start = way.curves["distance"][0]
+    assert float(start.min()) > 1e-5
+
+
 def test_who_has_arrived_leaves(digits: Any) -> None:
     generator, victim, z, y = digits
     asked: list[int] = []

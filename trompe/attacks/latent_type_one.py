@@ -1,7 +1,7 @@
 """The Type I attack in a generator's latent space: codes far apart, one answer (Tang et al. 2019, III-D)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from trompe.attacks.base import Attack
 from trompe.attacks.generators import check_norms, first_image, length, made
 from trompe.attacks.minimal import ranking
-from trompe.attacks.trajectories import Recorder, Trajectory
+from trompe.attacks.trajectories import Callback, Recorder, Trajectory, evenly
 from trompe.attacks.transition import Resting
 from trompe.core import random
 from trompe.core.checks import check_logits
@@ -28,6 +28,7 @@ __all__ = ["LatentTypeI", "Shell"]
 
 _SLACK = 0.01  # how much of eps may be missing: the hinge holds codes at eps, give or take a step
 _SURE = -math.log(0.9)  # the cross-entropy at which a classifier counts as convinced
+_NUDGE = 2**37  # the draw of the first step: a user's codes may be the draw 0 of the same seeds
 _FREE = Box(-torch.inf, torch.inf)
 
 
@@ -194,7 +195,7 @@ class LatentTypeI(Attack):
         with torch.no_grad(), working_copies():
             z, y, seeds = self.admitted(model, z, y, seeds)
             data = self._data(model, z, y)
-            recorder = Recorder(len(z), self.steps, at)
+            recorder = Recorder(len(z), self.steps, evenly(self.steps, 9) if at is None else at)
             best = self._search(model, z, data, seeds, recorder)
             generator, classes = self.network("generator"), data.get("drawn")
             goals = data.get("target", torch.full_like(y, -1))
@@ -303,13 +304,13 @@ class LatentTypeI(Attack):
         z: Tensor,
         data: dict[str, Tensor],
         seeds: Tensor,
-        callback: Callable[[int, Tensor, Tensor, Evaluation], None] | None = None,
+        callback: Callback | None = None,
     ) -> Tensor:
         """The best codes."""
         generator = self.network("generator")
         center = getattr(getattr(generator, "prior", None), "mean", z.new_zeros(1)).to(z)
         region = Shell(center.expand_as(z), length(z - center)) if self.shell else _FREE
-        with random.streams(seeds):
+        with random.streams(seeds, _NUDGE):
             start = region.project(z + self.nudge * random.normal(tuple(z.shape), z))
         return search(
             self.objective,

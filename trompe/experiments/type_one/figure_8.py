@@ -25,9 +25,9 @@ AGAIN = "another code of the class"
 WAYS: dict[str, dict[str, Any]] = {
     "published": {"published": True},
     "published, to the next class": {"published": True, "target": "next"},
-    "default": {},
-    "default, to the next class": {"target": "next"},
-    "default, the next class drawn": {"target": "next", "draws": "target"},
+    "ours": {},
+    "ours, to the next class": {"target": "next"},
+    "ours, the next class drawn": {"target": "next", "draws": "target"},
 }
 FAR = 0.1
 """The published eps: the squared distance at which (12) is satisfied."""
@@ -42,7 +42,7 @@ class Config:
         data: what the judge knows.
         n: codes, of whose images victim and judge read the class that was drawn.
         steps: of each search.
-        lr: of the attack's default settings; the published ones have their own.
+        lr: of our settings; the published ones have their own.
         ways: settings of `LatentTypeI`, by the names of `WAYS`.
         shown: pairs drawn of each way.
         bf16: search in bfloat16, accept in float32.
