@@ -32,12 +32,14 @@ class ZooList(Command):
     def run(self, command: str) -> int:
         """Show one line per recipe."""
         from trompe import zoo
-        from trompe.models import ClassifierConfig
+        from trompe.models import ClassifierConfig, FaceConfig, GANConfig
 
+        kinds = {ClassifierConfig: "classifier", FaceConfig: "embedder", GANConfig: "GAN"}
         rows = []
         for name in zoo.names():
             recipe = zoo.recipe(name)
-            kind = "classifier" if isinstance(recipe.model, ClassifierConfig) else "autoencoder"
+            config = next((own for own in kinds if isinstance(recipe.model, own)), None)
+            kind = "autoencoder" if config is None else kinds[config]
             shape = "x".join(map(str, recipe.model.shape))
             rows.append((name, kind, recipe.data, shape, _state(recipe, self.root)))
         show_table(("Recipe", "Kind", "Data", "Input", "State"), rows)
