@@ -17,6 +17,7 @@ from trompe.audit import (
     defense,
     estimate,
     margins,
+    over_stability,
     pairs,
     run,
     transit,
@@ -396,12 +397,25 @@ def test_a_budget_shrinks_the_work_and_the_estimate_says_so() -> None:
 
 
 def test_an_expensive_model_gets_fewer_images_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "timed", lambda model, data: 0.002)  # 2 s an image
+    monkeypatch.setattr(
+        run, "timed", lambda model, data: 0.002
+    )  # 2 s an image, and 1 s to change one
+    monkeypatch.setattr(over_stability, "learning", lambda *_: (1.0, 0.0))
     cost = estimate(Plan(model=f"{BROUGHT}nearest", budget=60.0))
-    assert (cost.n, cost.effort) == (96, 0.1)
-    assert str(cost) == "About 42 s for 96 images, at 10% of the usual steps."
+    assert (cost.n, cost.effort) == (64, 0.1)
+    assert str(cost) == "About 42 s for 64 images, at 10% of the usual steps."
     assert estimate(Plan(model=f"{BROUGHT}nearest", budget=600.0)).n == 200
     assert estimate(Plan(model=f"{BROUGHT}nearest", budget=1.0)).n == 20
+
+
+def test_what_is_trained_first_is_told_and_leaves_less_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run, "timed", lambda model, data: 0.002)
+    monkeypatch.setattr(over_stability, "learning", lambda *_: (0.5, 15.0))
+    cost = estimate(Plan(model=f"{BROUGHT}nearest", budget=60.0))
+    assert (cost.n, cost.learning) == (20, 0.5)
+    assert str(cost).endswith("at 10% of the usual steps, of which training takes 15 s.")
 
 
 def test_when_time_runs_out_what_was_measured_stands(
