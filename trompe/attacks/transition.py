@@ -23,7 +23,7 @@ from trompe.core.protocols import Region
 from trompe.core.search import Evaluation, Solver, search
 from trompe.core.solvers import Adam
 
-__all__ = ["ImageTransition", "Resting"]
+__all__ = ["Content", "ImageTransition"]
 
 TARGETS = ("next", "random", "least-likely")
 _TARGET = 2**38  # the draw by which random targets are chosen; starts are drawn at 0
@@ -31,29 +31,26 @@ _FREE = Box(-torch.inf, torch.inf)
 
 
 @dataclass(frozen=True)
-class Resting:
-    """A solver whose examples leave once they have succeeded and gain no more.
+class Content:
+    """A solver whose examples leave some steps after their first success: a score below zero.
 
     Args:
         solver: the rule of descent.
-        patience: steps without gain after which an example that has succeeded leaves; None keeps all.
-        gain: by how much a better score has to be better.
+        patience: how many steps an example goes on; None keeps all to the end.
     """
 
     solver: Solver
     patience: int | None
-    gain: float = 1e-3
 
     def start(self, v: Tensor) -> Any:
-        """The solver's own state; the score to beat, and the steps since it was set."""
-        score = torch.full((len(v),), torch.inf, dtype=v.dtype, device=v.device)
-        return {"inner": self.solver.start(v), "score": score, "idle": torch.zeros_like(score)}
+        """The solver's own state, and the steps since the first success."""
+        return {"inner": self.solver.start(v), "since": v.new_zeros(len(v), dtype=torch.int64)}
 
     def settled(self, seen: Evaluation, state: Any, number: int, total: int) -> Tensor | None:
-        """Who has waited in vain: scores below zero are successes."""
+        """Who has gone on for long enough."""
         if self.patience is None or number < self.patience:
             return None
-        done: Tensor = (state["idle"] >= self.patience) & (state["score"] < 0)
+        done: Tensor = state["since"] >= self.patience
         return done
 
     def step(
@@ -67,11 +64,9 @@ class Resting:
         total: int,
     ) -> tuple[Tensor, Any]:
         """One step of the solver."""
-        better = seen.score < state["score"] - self.gain
-        score = torch.where(better, seen.score, state["score"])
-        idle = torch.where(better, 0.0, state["idle"] + 1)
         v, inner = self.solver.step(v, grad, seen, state["inner"], region, number, total)
-        return v, {"inner": inner, "score": score, "idle": idle}
+        begun = (state["since"] > 0) | (seen.score < 0)
+        return v, {"inner": inner, "since": state["since"] + begun}
 
 
 class Scene(nn.Module):
@@ -94,9 +89,9 @@ class ImageTransition(Attack):
     asked for least likely targets only, and may be any classifier.
 
     The search ranks iterates by J_IT among those that the label head gives to the target with probability
-    `sure`; an example leaves when it is there and J_IT has fallen by less than 0.001 for `patience` steps. An
-    iterate that convinces the label head need not be another digit to anybody else, so that of `looks` codes
-    on the way and the best one that is returned whose image, encoded again, is the target most surely.
+    `sure`; an example leaves `patience` steps after it first got there. An iterate that convinces the label
+    head need not be another digit to anybody else: of `looks` codes on the way, and the best, that one is
+    returned whose image, encoded again, is the target most surely.
 
     Where we depart from the paper: D is the discriminator's cross-entropy (the authors' program; the text's
     `1 - f_dis(z)` is `realness="linear"`), and the label's cross-entropy has the minus sign that one line of
@@ -116,7 +111,7 @@ class ImageTransition(Attack):
         temperature: by which the logits of the label head are divided in what is descended.
         sure: the probability of the target at which the label head counts as convinced.
         looks: how many codes on the way are looked back at; 0 returns the best by J_IT.
-        patience: steps without gain before an example leaves; None spends all steps on all.
+        patience: steps after its first success at which an example leaves; None spends all steps on all.
 
     Raises:
         UserError: settings out of range, an unknown target, a target that is the present class, no SVAE, or
@@ -267,7 +262,7 @@ class ImageTransition(Attack):
             self.objective,
             Scene(svae, model),
             self._first(svae, x, seeds),
-            Resting(Adam(self.lr), self.patience),
+            Content(Adam(self.lr), self.patience),
             steps=self.steps,
             region=_FREE,
             data=data,

@@ -79,7 +79,7 @@ class TypeI(ImageTransition):
     goal: float | None = field(default=None, kw_only=True)
     cap: float = field(default=0.1, kw_only=True)
     follows: Literal["victim", "discriminator"] = field(default="victim", kw_only=True)
-    confidence: float = field(default=0.6, kw_only=True)
+    confidence: float = field(default=0.5, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
