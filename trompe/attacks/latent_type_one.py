@@ -13,7 +13,7 @@ from trompe.attacks.base import Attack
 from trompe.attacks.generators import check_norms, first_image, length, made
 from trompe.attacks.minimal import ranking
 from trompe.attacks.trajectories import Callback, Recorder, Trajectory, evenly
-from trompe.attacks.transition import Resting
+from trompe.attacks.transition import Content
 from trompe.core import random
 from trompe.core.checks import check_logits
 from trompe.core.domains import Box, Vectors
@@ -74,8 +74,8 @@ class LatentTypeI(Attack):
     is added with the weight `k * pull`; the paper names this term and no weight.
 
     Iterates that satisfy (12) come first (the distance reached to 1%, J_1 at most `allowed`, the target read
-    with probability 0.9), and among them the smallest loss. An example that satisfies it leaves when its loss
-    has not fallen for `patience` steps.
+    with probability 0.9), and among them the smallest loss. An example leaves `patience` steps after it first
+    satisfied it.
 
     Where we depart from the paper: at z' = z the hinge's gradient is exactly zero and J_1 at its least, so
     the search starts `nudge` away, in a direction drawn from the example's seed. (A distance of embeddings
@@ -102,7 +102,7 @@ class LatentTypeI(Attack):
         lr: Adam's step, in units of the code.
         nudge: deviation of the first step from z, per dimension.
         shell: keep the norm of the code.
-        patience: steps without gain before an example leaves; None spends all steps on all.
+        patience: steps after its first success at which an example leaves; None spends all steps on all.
 
     Raises:
         UserError: settings out of range; codes that the prior practically never draws; images that the victim
@@ -316,7 +316,7 @@ class LatentTypeI(Attack):
             self.objective,
             _Scene(generator, model),
             start,
-            Resting(Adam(self.lr), self.patience),
+            Content(Adam(self.lr), self.patience),
             steps=self.steps,
             region=region,
             data=data,

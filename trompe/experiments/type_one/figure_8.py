@@ -52,7 +52,7 @@ class Config:
     generator: str = "mnist-acgan"
     data: str = "mnist"
     n: int = 500
-    steps: int = 300
+    steps: int = 200
     lr: float = 0.05
     ways: tuple[str, ...] = field(default=tuple(WAYS))
     shown: int = 10
