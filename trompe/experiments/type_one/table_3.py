@@ -62,7 +62,7 @@ class Config:
     faces: faces.Config
     eps: float = 8 / 255
     steps: int = 40
-    epochs: float = 4
+    epochs: float = 3
     batch: int = 128
     lr: float = 1e-3
     weight: float = 4.0
