@@ -169,7 +169,7 @@ def _gans() -> Iterator[Recipe]:
     yield Recipe("digits-acgan", small, "digits", epochs=20, batch=64, lr=1e-3, ema=0.99)
     fast: dict[str, Any] = {"batch": 64, "lr": 5e-4, "ema": 0.999, "precision": "bf16-mixed"}
     yield Recipe("mnist-acgan", ACGANConfig(), "mnist", epochs=10, **fast)
-    yield Recipe("celeba-gan", GANConfig(flips=True, shift=6), "celeba", epochs=32, **fast)
+    yield Recipe("celeba-gan", GANConfig(flips=True, shift=6), "celeba", epochs=16, **fast)
 
 
 def judges(data: str, shape: tuple[int, ...], classes: int, n: int) -> Iterator[Recipe]:

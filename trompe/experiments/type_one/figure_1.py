@@ -44,9 +44,9 @@ class Config:
     source: int = 3
     target: int = 8
     n: int = 250
-    steps: int = 400
-    lr: float = 0.05
-    options: dict[str, Any] = field(default_factory=lambda: {"patience": 50})
+    steps: int = 250
+    lr: float = 0.1
+    options: dict[str, Any] = field(default_factory=dict)
     eps: float = 0.1
     pgd_steps: int = 40
     threshold: float = 0.5
