@@ -6,6 +6,7 @@ loss of the victim (f1) towards "4", and the weight k_t of the latter, step by s
 and does not say how it was chosen. It takes 20,000 steps.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ LOSS_PICTURE, MEAN_PICTURE = "type-one-losses.svg", "type-one-losses-mean.svg"
 WEIGHT_PICTURE, IMAGE_PICTURE = "type-one-weight.svg", "type-one-four.png"
 OVER = {"one": "the first digit", "all": "all digits"}
 CONDITIONS = ("judge sees the change", "looks real", "victim keeps it at 50%", "over-stability")
+FLOOR = 1e-8
+"""A loss that 32-bit floats tell no more from zero is drawn as this."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -98,7 +101,7 @@ def _curves(config: Config, way: Any, told: dict[str, Any]) -> Iterator["Record"
     at = steps_at([i / count for i in range(count + 1)], config.steps)
     for name, values in way.curves.items():
         if name in LOSSES:
-            yield from curve(name, at, values[at].double().clamp_min(1e-8).log10(), told)
+            yield from curve(name, at, values[at].double().clamp_min(FLOOR).log10(), told)
         elif name == "k":
             yield from curve(name, at, values[at].double(), told)
 
@@ -153,7 +156,8 @@ def render(records: Iterable["Record"]) -> str:
     shown = [f"![{title}](pictures/{file})" for title, file in drawings]
     said = (
         f"{config['victim']} is to answer {config['source']} while {config['svae']} moves the image to "
-        f"{config['target']}, in {config['steps']:,} steps of {config['lr']:g}. Losses are drawn as log10. "
+        f"{config['target']}, in {config['steps']:,} steps of {config['lr']:g}. Losses are drawn as log10, "
+        f"and as {math.log10(FLOOR):g} where 32-bit floats do not tell them from zero. "
         f"Over each image stands the victim's confidence in {config['source']}; the last image is the one "
         "returned, the best on the way. Over-stability is success: a judge sees the change, it takes the "
         "image for a real one, and the victim keeps its answer with at least half of its confidence."
