@@ -14,7 +14,7 @@ from trompe import zoo
 from trompe.audit import Estimate, over_stability, run
 from trompe.audit.classifier import Subject as Classifier
 from trompe.audit.part import Part, Store
-from trompe.audit.victim import kinds, recipe
+from trompe.audit.victim import barred, recipe
 from trompe.core.errors import UserError
 from trompe.data import Dataset, load
 from trompe.evaluation.pairs import THREAT
@@ -209,8 +209,10 @@ def test_the_datas_own_recipe_is_taken_and_others_have_their_size() -> None:
 
 
 def test_no_judge_is_of_the_victims_kind() -> None:
-    assert kinds("mnist-conv4") == ("conv4",)
-    assert kinds("digits-vae") == kinds("tests.audit.brought:nearest") == kinds(None) == ()
+    large = Dataset("own", torch.zeros(4, 3, 32, 32, dtype=torch.uint8))
+    assert barred("mnist-conv4", large) == ("conv4",)
+    assert barred("digits-vae", large) == barred("own:nearest", large) == barred(None, large) == ()
+    assert barred(None, load("digits")) == ("transformer",)
 
 
 def test_a_budget_shortens_the_training_or_leaves_it_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from trompe.audit import autoencoder, classifier, defense, over_stability, pairs
 from trompe.audit.cost import PAIRS, Estimate, Price, fitted, timed
 from trompe.audit.part import Part, Progress, Store
 from trompe.audit.plan import Plan, radii
-from trompe.audit.victim import defended, has_gradient, kinds, named, recipe, victim
+from trompe.audit.victim import barred, defended, has_gradient, named, recipe, victim
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.execution import Cost, execution, has_fast_bf16, metered
@@ -308,7 +308,12 @@ def _classifier_jobs(
         )
         yield "the defence", lambda: defense.examine(bare, other, store, effort=cost.effort, **told)
     changing = over_stability.Subject(
-        bare, plan.data, ready.train, _shortened(ready.svae, cost), kinds(plan.model), cost.effort
+        bare,
+        plan.data,
+        ready.train,
+        _shortened(ready.svae, cost),
+        barred(plan.model, ready.data),
+        cost.effort,
     )
     yield (
         "over-stability",

@@ -21,7 +21,7 @@ from trompe.models import (
     is_autoencoder,
 )
 
-__all__ = ["Kind", "defended", "has_gradient", "kinds", "named", "recipe", "victim"]
+__all__ = ["Kind", "barred", "defended", "has_gradient", "named", "recipe", "victim"]
 
 Kind = Literal["autoencoder", "classifier", "judge", "svae"]
 
@@ -63,15 +63,18 @@ def victim(spec: str, data: Dataset) -> nn.Module:
     return model
 
 
-def kinds(spec: str | None) -> tuple[str, ...]:
-    """The kind of network that a recipe of the zoo builds, where it says one: no judge of it may be another.
+def barred(spec: str | None, data: Dataset) -> tuple[str, ...]:
+    """The kinds of networks that may not judge a model: its own, where a recipe of the zoo says which.
 
-    >>> kinds("mnist-conv4"), kinds("mypackage.models:load")
-    (('conv4',), ())
+    Nor may a transformer of images under 16 pixels a side, from which it learns too slowly to be right.
+
+    >>> from trompe.data import load
+    >>> barred("mnist-conv4", load("digits"))
+    ('conv4', 'transformer')
     """
-    if spec is None or spec not in zoo.names():
-        return ()
-    return tuple(filter(None, (getattr(zoo.recipe(spec).model, "kind", ""),)))
+    own = zoo.recipe(spec).model if spec in zoo.names() else None
+    small = ("transformer",) if min(data.shape[-2:]) < 16 else ()
+    return (*filter(None, (getattr(own, "kind", ""),)), *small)
 
 
 def has_gradient(model: nn.Module, data: Dataset) -> bool:

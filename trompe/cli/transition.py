@@ -65,10 +65,11 @@ class ThroughCodes(AttackCommand):
     def measured(self, model: "nn.Module", attack: "Attack", setting: "Setting") -> "Taken":
         """The attack, and what judges that it does not know make of its images."""
         from trompe import zoo
-        from trompe.audit.victim import kinds
+        from trompe.audit.victim import barred
         from trompe.evaluation.applied import on_transition
 
-        judge = zoo.judge_for(data_for(self.model, self.data), without=kinds(self.model))
+        without = barred(self.model, setting.data)
+        judge = zoo.judge_for(data_for(self.model, self.data), without=without)
         taken = on_transition(model, judge.to(setting.device), attack, setting)
         found = taken.records[0].extra
         for reason in ("victim erred", "of the target already"):
