@@ -160,10 +160,12 @@ CONDITIONS: dict[str, Callable[[Pair, Look], bool]] = {
     "looks real": lambda pair, look: look.real,
     "victim keeps its class": lambda pair, look: look.kept,
     "victim keeps it at 50%": Pair.kept,
+    "changed and kept": lambda pair, look: pair.changed(look) and pair.kept(look),
     "judge undecided": lambda pair, look: look.judged == UNDECIDED,
     "judge still sees the old class": lambda pair, look: look.judged == pair.label,
 }
-"""What is counted, by the metric's name: the success rate, then its conditions one by one."""
+"""What is counted, by the metric's name: the success rate, its conditions one by one, and what it would be
+without the test of realness ("changed and kept")."""
 
 
 def stability(pairs: Sequence[Pair], **common: Any) -> list[Record]:

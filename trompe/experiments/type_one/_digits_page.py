@@ -4,14 +4,20 @@ from collections.abc import Sequence
 
 from trompe.evaluation.records import Record
 from trompe.experiments.type_one._shown import find, most, one, rate
-from trompe.experiments.type_one.digits import ASKED, BASE, PUBLISHED
+from trompe.experiments.type_one.digits import ASKED, BASE, LENIENT, PUBLISHED
 from trompe.reports import Table, markdown_table
 from trompe.reports.document import Cell
 from trompe.reports.wording import percent
 
 __all__ = ["rendered"]
 
-PARTS = ("judge sees the change", "looks real", "victim keeps it at 50%")
+PARTS = {
+    "judge sees the change": "Judge sees the target",
+    "looks real": "Looks real",
+    "victim keeps it at 50%": "Victim keeps its class at 50% or more",
+    "changed and kept": "Success without asking for realness",
+    "leniently judged": "Success, judged leniently",
+}
 FAILED = {
     "not changed": "the judge does not see the target",
     "not real": "the judge sees the target but takes the image for no digit",
@@ -44,15 +50,14 @@ def _victims(records: list[Record]) -> str:
         "n of images asked",
         "Steps at most",
         "Success",
-        "Judge sees the target",
-        "Looks real",
-        "Victim keeps its class at 50% or more",
+        *PARTS.values(),
         "Success as 8-bit files",
         "Seconds an image",
     )
     note = (
         "Success asks for all three conditions at once. Target: the next class. Counted are images that "
-        f"victim and judge both read correctly. {_who(records)} Brackets are Wilson 95% intervals."
+        f"victim and judge both read correctly. {_who(records)} Judged leniently: with thresholds that take "
+        f"{percent(LENIENT, 0)} of real images for unreal, not 5%. Brackets are Wilson 95% intervals."
     )
     return _noted(columns, rows, note)
 
@@ -95,8 +100,21 @@ def _verdicts(records: list[Record]) -> list[str]:
                 f" Of its {sum(lost.values())} failures {lost[worst]} ({percent(share, 0)}) are of one kind: "
                 f"{FAILED[worst]}."
             )
+        said += _without_realness(records, won)
         told.append(said)
     return told
+
+
+def _without_realness(records: list[Record], won: Record) -> str:
+    """How much of a shortfall is the judge's idea of what a digit is."""
+    own = {"row": "victims", "subject": won.subject}
+    kept, lenient = (one(records, name, **own) for name in ("changed and kept", "leniently judged"))
+    if kept is None or lenient is None:
+        return ""
+    return (
+        f" Were the image not asked to look real, it would be {rate(kept)}; with lenient thresholds it is "
+        f"{rate(lenient)}."
+    )
 
 
 def _variants(records: list[Record]) -> str:
@@ -111,14 +129,14 @@ def _variants(records: list[Record]) -> str:
         "Steps at most",
         "n",
         "Success",
-        "Judge sees the target",
-        "Looks real",
-        "Victim keeps its class at 50% or more",
+        *PARTS.values(),
         "Difference from the first",
     )
     note = (
         "The same images of the first victim throughout. The difference is the mean over images, with its "
-        "normal 95% interval. The last row is no attack: real images of the target, as near as there are any."
+        "normal 95% interval. Nearer to the prior: more weight on the discriminator and on the code's norm, "
+        "alpha 0.1 and gamma 0.05, or gamma 0.1 with a weight of the victim that grows faster and higher, "
+        "eta 3e-4 and cap 0.3. The last row is no attack: real images of the target, as near as there are any."
     )
     return _noted(columns, rows, note)
 
@@ -168,18 +186,13 @@ def _networks(records: list[Record]) -> str:
 
 
 def _judge(records: list[Record]) -> str:
-    real = find(records, "taken as real")
-    rows = [
-        (
-            str(r.config["images"]),
-            r.n,
-            rate(r),
-            rate(one(records, "accuracy", images=r.config["images"])),
-            rate(one(records, "undecided", images=r.config["images"])),
-        )
-        for r in real
-    ]
-    columns = ("Images", "n", "Taken as real", "Read as their label", "Undecided")
+    rows = []
+    for real in find(records, "taken as real", thresholds="own"):
+        kind = str(real.config["images"])
+        lenient = one(records, "taken as real", thresholds="lenient", images=kind)
+        label = one(records, "accuracy", thresholds="own", images=kind)
+        rows.append((kind, real.n, rate(real), rate(lenient), rate(label)))
+    columns = ("Images", "n", "Taken as real", "Leniently", "Read as their label")
     note = (
         "What the judge makes of test images, of their decodings by the attacker's own SVAE, and of garbage. "
         "Codes far out are three times as long as the prior's; some of them decode to digits."

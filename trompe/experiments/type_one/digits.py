@@ -35,6 +35,8 @@ __all__ = [
 
 ASKED = 0.8
 """The success rate that this project asks for against the perceptron."""
+LENIENT = 0.01
+"""Beside the judge's own rate of real images taken for unreal: one at which it lets more pass."""
 BASE = "next class"
 NEAREST = "nearest training image of the target"
 
@@ -103,6 +105,8 @@ def variants(config: Config) -> dict[str, Any]:
         "fixed weight": replace(base, k=base.cap),
         "random start": replace(base, start="random"),
         "the paper's cap, temperature and no look back": replace(base, **PAPER),
+        "nearer to the prior": replace(base, alpha=0.1, gamma=0.05),
+        "nearer to the prior, heavier victim": replace(base, gamma=0.1, eta=3e-4, cap=0.3),
         "no victim (image transition)": ImageTransition(**how, **shared),
     }
 
@@ -119,11 +123,11 @@ def run(config: Config, store: Store) -> Iterator["Record"]:
         yield from store.cell(name, lambda name=name: _variant(config, name))  # type: ignore[misc]
 
 
-def _judge(config: Config, victim: str) -> Any:
+def _judge(config: Config, victim: str, **how: Any) -> Any:
     """The judge of the data, without the victim's kind."""
     from trompe import zoo
 
-    return zoo.judge_for(config.data, without=(victim.rpartition("-")[2],), progress=False)
+    return zoo.judge_for(config.data, without=(victim.rpartition("-")[2],), progress=False, **how)
 
 
 def _errors(config: Config) -> Iterator["Record"]:
@@ -149,7 +153,10 @@ def _judge_records(config: Config) -> Iterator["Record"]:
         "generator": zoo.get(config.svae, progress=False),
         "victim": zoo.get(config.victims[0], progress=False),
     }
-    yield from trust(_judge(config, config.victims[0]), test, seed=config.seed, **networks)
+    for name, how in {"own": {}, "lenient": {"fpr": LENIENT}}.items():
+        judge = _judge(config, config.victims[0], **how)
+        about: dict[str, Any] = {"config": {"thresholds": name}}
+        yield from trust(judge, test, seed=config.seed, **networks, **about)
 
 
 def _made(config: Config, attack: Any, victim: str, n: int) -> "Made":
@@ -215,7 +222,8 @@ def _counted(
 ) -> tuple[list["Pair"], list["Record"]]:
     """The pairs, and their records with all that they rest on."""
     from trompe.evaluation.judge import about_judge
-    from trompe.evaluation.pairs import stability
+    from trompe.evaluation.pairs import THREAT, stability
+    from trompe.evaluation.records import Record
 
     pairs, agreed = _pairs(config, victim, found)
     asked = int(found.index[-1]) + 1
@@ -232,7 +240,13 @@ def _counted(
     }
     seconds = 0.0 if attack is None else round(float(found.seconds.sum()), 3)
     told: dict[str, Any] = {"subject": victim, "attack": str(attack or NEAREST), "seconds": seconds}
-    return pairs, stability(pairs, extra=extra, config=about, **told)
+    records = stability(pairs, extra=extra, config=about, **told)
+    real = _judge(config, victim, fpr=LENIENT).realness.accept(found.x_adv[agreed]).tolist()
+    won = sum(
+        p.changed(p.found) and p.kept(p.found) and r for p, r in zip(pairs, real, strict=True)
+    )
+    lenient = Record.rate("leniently judged", won, len(pairs), config=about, threat=THREAT, **told)
+    return pairs, [*records, lenient]
 
 
 def _pairs(config: Config, victim: str, found: "Transformed") -> tuple[list["Pair"], "Tensor"]:
