@@ -81,10 +81,11 @@ def shifted(records: list[Record], rise: float, name: str) -> str:
 
 def test_the_claim_follows_from_the_rises(squeezed: Outcome) -> None:
     records = squeezed[0]
-    assert "[2.0, 4.0]; the claim **holds**" in shifted(records, 0.03, "Type I")
-    assert "[3.0, 6.0]" not in shifted(records, 0.03, "Type I")
-    assert "the claim **is unresolved**" in shifted(records, 0.05, "Type I")
-    assert "the claim **does not hold**" in shifted(records, 0.2, "Type I")
+    said = {rise: shifted(records, rise, "Type I") for rise in (0.03, 0.05, 0.2)}
+    assert "3.0 points [2.0, 4.0]" in said[0.03]
+    assert "the claim **holds** and" in said[0.03]
+    assert "the claim **is unresolved** and" in said[0.05]
+    assert "the claim **does not hold** and" in said[0.2]
     assert "holds for FGSM" in shifted(records, 0.7, "FGSM")
     assert "fails for FGSM (30.0 points" in shifted(records, 0.3, "FGSM")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trompe.experiments.type_one._shown import find, mean, one, rate
-from trompe.experiments.type_one.table_1 import CLEAN, KNOWING, PICTURE, PUBLISHED, TYPE_ONE
+from trompe.experiments.type_one.table_1 import CLEAN, KNOWING, PICTURE, PUBLISHED, SURER, TYPE_ONE
 from trompe.reports import Table, markdown_table
 from trompe.reports.wording import percent
 
@@ -24,7 +24,11 @@ def rendered(records: "list[Record]") -> str:
     parts = [_head(records, published), _table(records, published, True)]
     parts += [_belong(records, published), _table(records, own, False)]
     parts += [_verdict(records, at) for at in (published[-1], own[-1])]
-    parts += [_reached(records, published[-1]), _successful(records, (published[-1], own[-1]))]
+    parts += [
+        _near(records, own[-1]),
+        _reached(records, published[-1]),
+        _successful(records, (published[-1], own[-1])),
+    ]
     parts += [_knowing(records, own[-1]), _picture(records)]
     return "\n\n".join(filter(None, parts))
 
@@ -99,7 +103,7 @@ def _belong(records: "list[Record]", published: Sequence[str]) -> str:
 def _verdict(records: "list[Record]", at: str) -> str:
     """The claim at one threshold, by the intervals of paired rises over clean."""
     rises = {name: one(records, "rise over clean", set=name, at=at) for name in _rows(records)}
-    kind = rises.pop(TYPE_ONE, None)
+    kind, surer = rises.pop(TYPE_ONE, None), rises.pop(SURER, None)
     far = [name for name, r in rises.items() if r and (r.low or 0) >= FAR]
     near = [name for name, r in rises.items() if r and (r.high or 0) < FAR]
     rest = [name for name in rises if name not in (*far, *near)]
@@ -108,7 +112,8 @@ def _verdict(records: "list[Record]", at: str) -> str:
     told += [f"is unresolved for {_each(rises, rest)}"] if rest else []
     return (
         f"**Claim at {at}.** *Type I rises by less than {percent(NEAR, 0)} over clean*: its rise is "
-        f"{mean_points(kind)}; the claim {_within(kind)}. *Every attack of Type II rises by at least "
+        f"{mean_points(kind)}, or {mean_points(surer)} with a surer victim; the claim {_within(kind)} and "
+        f"{_within(surer)}. *Every attack of Type II rises by at least "
         f"{percent(FAR, 0)}*: it {'; it '.join(told)}."
     )
 
@@ -136,6 +141,26 @@ def _within(record: "Record | None") -> str:
     if record.low >= -NEAR and record.high <= NEAR:
         return "**holds**"
     return "**does not hold**" if record.low > NEAR or record.high < -NEAR else "**is unresolved**"
+
+
+def _near(records: "list[Record]", at: str) -> str:
+    """Why some attacks of Type I are noticed: how sure the victim is, beside how often it is asked again."""
+    told = []
+    for name in (TYPE_ONE, SURER):
+        sure = one(records, "confidence in the old class", set=name)
+        bins = find(records, "detection by confidence", set=name, at=at)
+        listed = ", ".join(
+            f"{rate(r)} of {r.n} at {percent(float(r.config['from']), 0)} to "
+            f"{percent(float(r.config['to']), 0)}"
+            for r in bins
+            if r.n
+        )
+        told.append(f"{name} (mean confidence of the successful {mean(sure)}): {listed or 'none'}")
+    return (
+        "**Type I and how sure the victim is.** An attack of Type I that stops where the victim still just "
+        "gives its old answer leaves the image near the victim's boundary, where any change tells, "
+        f"squeezing too. Noticed at {at}, by the victim's confidence in the old class: {'; '.join(told)}."
+    )
 
 
 def _reached(records: "list[Record]", at: str) -> str:

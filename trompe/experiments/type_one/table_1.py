@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CLEAN", "PUBLISHED", "SCALES", "TYPE_ONE", "Config", "pictures", "render", "run"]
 
-CLEAN, TYPE_ONE, KNOWING = "clean", "Type I", "C&W that knows the squeezer"
+CLEAN, KNOWING = "clean", "C&W that knows the squeezer"
+TYPE_ONE, SURER = "Type I", "Type I, a surer victim"
 PICTURE = "type-one-squeezed.png"
 ZETA = (0.2510, 0.6089, 0.9353)
 _SOURCE = "Tang et al. 2019, table I, at thresholds .2510, .6089 and .9353"
@@ -52,6 +53,8 @@ class Config:
         confidence: the margin, in logits, of C&W and EAD in their second runs.
         overshoot: of DeepFool in its second run, a share of the perturbation.
         type_one_steps, type_one_lr, options: of the Type I attack.
+        surer: the victim's confidence in the old class that it asks for in its second run; in the first it is
+            the attack's own.
         weight: of the detector in the loss of the attack that knows it.
         targets: classes that it tries, the likeliest first, until one is accepted.
         knowing: images that it meets.
@@ -72,6 +75,7 @@ class Config:
     type_one_steps: int = 250
     type_one_lr: float = 0.1
     options: dict[str, Any] = field(default_factory=dict)
+    surer: float = 0.95
     weight: float = 1.0
     targets: int = 3
     knowing: int = 250
@@ -133,11 +137,12 @@ def attacks(config: Config) -> dict[str, "ClassifierAttack"]:
 def run(config: Config, store: Store) -> Iterator["Record"]:
     """Clean images, the attacks of Type II, Type I, and one that knows the detector; then some to look at."""
     todo = attacks(config)
-    store.total = len(todo) + 4
+    store.total = len(todo) + 5
     yield from store.cell(CLEAN, lambda: _clean(config))
     for name, attack in todo.items():
         yield from store.cell(name, lambda name=name, attack=attack: _noticed(config, name, attack))  # type: ignore[misc]
-    yield from store.cell(TYPE_ONE, lambda: _type_one(config))
+    for name in (TYPE_ONE, SURER):
+        yield from store.cell(name, lambda name=name: _type_one(config, name))  # type: ignore[misc]
     yield from store.cell(KNOWING, lambda: _knowing(config))
     yield from store.cell("examples", lambda: _examples(config))
 
@@ -165,12 +170,15 @@ def _setting(
     return model, detector, found
 
 
-def _made(config: Config) -> "Transformed":
+def _made(config: Config, name: str = TYPE_ONE) -> "Transformed":
     """The images, and what the Type I attack makes of them."""
+    from dataclasses import replace
+
     from trompe.attacks.type_one import TypeI
     from trompe.experiments.type_one._digits import Made, transformed
 
     attack = TypeI(steps=config.type_one_steps, lr=config.type_one_lr, **config.options)
+    attack = replace(attack, confidence=config.surer) if name == SURER else attack
     return transformed(
         Made(attack, config.n, config.victim, config.svae, config.data, seed=config.seed)
     )
@@ -217,16 +225,26 @@ def _noticed(config: Config, name: str, attack: "ClassifierAttack") -> Iterator[
     yield from _measured(config, name, x_adv, won, str(attack), reach)
 
 
-def _type_one(config: Config) -> Iterator["Record"]:
-    """The same of the Type I attack, whose success a judge tells."""
+def _type_one(config: Config, name: str) -> Iterator["Record"]:
+    """The same of the Type I attack, whose success a judge tells; and how sure the victim still is."""
     from trompe import zoo
     from trompe.evaluation.judge import read
+    from trompe.evaluation.records import Record
 
-    made = _made(config)
+    made = _made(config, name)
     verdict = read(zoo.judge_for(config.data, progress=False), made.x_adv)
     won = made.kept & (verdict.label == made.target) & verdict.real
     attack = f"TypeI, {config.type_one_steps} steps of {config.type_one_lr:g}"
-    yield from _measured(config, TYPE_ONE, made.x_adv, won, attack)
+    yield from _measured(config, name, made.x_adv, won, attack)
+    told: dict[str, Any] = {"subject": config.victim, "config": {"set": name}}
+    yield Record.mean("confidence in the old class", made.confidence[won], **told)
+    for low, high in ((0.5, 0.7), (0.7, 0.9), (0.9, 1.01)):
+        some = (made.confidence >= low) & (made.confidence < high)
+        for at, (threshold, _) in _setting(config.victim, config.data, config.held_out)[2].items():
+            seen = _scores(config, made.x_adv[some]) > threshold if bool(some.any()) else some[:0]
+            about = {"set": name, "at": at, "from": low, "to": min(high, 1.0)}
+            told["config"] = about
+            yield Record.rate("detection by confidence", int(seen.sum()), len(seen), **told)
 
 
 def _measured(
