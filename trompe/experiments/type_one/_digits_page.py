@@ -136,7 +136,7 @@ def _variants(records: list[Record]) -> str:
         "The same images of the first victim throughout. The difference is the mean over images, with its "
         "normal 95% interval. Nearer to the prior: more weight on the discriminator and on the code's norm, "
         "alpha 0.1 and gamma 0.05, or gamma 0.1 with a weight of the victim that grows faster and higher, "
-        "eta 3e-4 and cap 0.3. The last row is no attack: real images of the target, as near as there are any."
+        "eta 3e-4 and cap 0.3. The last row is no attack: real images of the target, as near as there are."
     )
     return _noted(columns, rows, note)
 
