@@ -148,6 +148,8 @@ def _near(records: "list[Record]", at: str) -> str:
     told = []
     for name in (TYPE_ONE, SURER):
         sure = one(records, "confidence in the old class", set=name)
+        if sure is None:
+            return ""
         bins = find(records, "detection by confidence", set=name, at=at)
         listed = ", ".join(
             f"{rate(r)} of {r.n} at {percent(float(r.config['from']), 0)} to "
