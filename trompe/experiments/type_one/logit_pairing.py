@@ -105,13 +105,16 @@ def _clean(lab: Lab, name: str) -> Iterator["Record"]:
 
 
 def _made_ii(lab: Lab, name: str) -> Iterator["Record"]:
-    """The images that are not sent back, attacked by PGD on the original."""
+    """The images that are not sent back, attacked on the original by PGD that spends all its steps.
+
+    One that stops just beyond the original's boundary transfers to nobody.
+    """
     from trompe.attacks.gradient import PGD
     from trompe.core.geometry import Ball
     from trompe.core.random import seeds
 
     c, found = lab.config, lab.halves[2]
-    attack = PGD(Ball(c.eps), steps=c.pgd)
+    attack = PGD(Ball(c.eps), steps=c.pgd, early_stop=False)
     x_adv = attack(lab.network(ORIGINAL), found.x, found.y, seeds=seeds(c.seed, found.index))
     yield _right(lab, name, MADE_II, x_adv, found.y, attack=str(attack), eps=c.eps, norm="Linf")
 
