@@ -20,7 +20,6 @@ NAMES = {
     "accuracy-against-radius-worst": "robust-accuracy",
     "images-that-fell": "classifier-grid",
     "accuracy-against-radius-bare": "defended",
-    "over-sensitive-and-over-stable": "over-stability",
 }
 
 

@@ -130,7 +130,7 @@ def test_what_a_report_shows(examined: Any) -> None:
         "over-stable: another class",
     ]
     assert isinstance(table, Table)
-    assert len(table.rows) == 4
+    assert len(table.rows) == 5
     assert isinstance(grid, Grid)
     assert grid.column_titles[0] == "image"
     assert grid.column_titles[-1] == "returned"
@@ -144,6 +144,16 @@ def test_what_a_report_shows(examined: Any) -> None:
     assert (told.n, told.interval, told.better) == (60, "Wilson 95%", "lower")
     ability = next(m for m in part.metrics if "judges" in m.name)
     assert (ability.value, ability.n) == (59 / 60, 60)
+
+
+def test_an_attack_that_changes_nothing_is_not_held_for_a_strong_classifier(
+    examined: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "says more of the attack" not in examined(Reads(corner=True)).findings[0].detail
+    monkeypatch.setattr(over_stability.TypeI, "run", lambda self, model, x, *rest: x)
+    part = examined(Reads(corner=True), effort=0.4)
+    assert rate(part) == 0
+    assert "says more of the attack here than of the classifier" in part.findings[0].detail
 
 
 def test_what_was_measured_is_kept(examined: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,12 +33,14 @@ STEPS = 250
 _ENOUGH = 100  # training images, below which no network learns what they are
 _LEARNING = 2.0  # a step of training, in gradients of an input
 _LEAST = 0.2  # of the usual passes, below which a generative model has learned too little
+_ABLE = 0.5  # of the images show the class aimed at, below which the attack is to blame
 _BATCH = 50
 _SHOWN = {
     "over-stability": "all three: another class, real, and the answer stays",
     "judge sees the change": "the judges see the class that was aimed at",
-    "looks real": "the judges take the image for a real one",
     "victim keeps it at 50%": f"the classifier keeps its answer, at least {CONFIDENT:.0%} confident",
+    "changed and kept": "these two, whether the image is real or not",
+    "looks real": "the judges take the image for a real one",
 }
 
 
@@ -203,10 +205,21 @@ def _finding(
     detail = (
         f"{_compared(subject, rate, sensitivity)} That the image changed, and is still one, is "
         f"{about_judge(judge)}. The rate is what {steps} steps with one generative model find, and so the "
-        "least that it can be."
+        f"least that it can be.{_doubt(result)}"
     )
     told = in_words(metric(rate, "over-stability", "lower"))
     return Finding(severity(rate.value), head, detail, THREAT, told)
+
+
+def _doubt(result: Result) -> str:
+    """What to think of a low rate where the attack seldom changed what an image is."""
+    seen = next(record for record in result.records if record.metric == "judge sees the change")
+    if seen.value >= _ABLE:
+        return ""
+    return (
+        f" The judges see the class that was aimed at in {seen.value:.0%} of the changed images: a low rate "
+        "says more of the attack here than of the classifier."
+    )
 
 
 def _compared(subject: Subject, stable: Record, sensitivity: Sensitivity) -> str:
@@ -266,7 +279,7 @@ def _both(subject: Subject, result: Result, sensitivity: Sensitivity) -> Forest:
         percent=True,
         note="Above, the share whose class is lost to a small change; below, the share that became another "
         "class unnoticed. Wilson 95% intervals.",
-        threat=THREAT,
+        threat=f"{WHITE_BOX} {THREAT}",
     )
 
 
