@@ -84,7 +84,8 @@ def hindrance(model: nn.Module, data: Dataset, train: Dataset) -> str:
         return "the images are of one class"
     if len(train) < _ENOUGH:
         return f"{len(train)} images are too few to learn from what they are"
-    outputs = check_classifier(model, data.tensors(slice(0, 1))[0]).shape[1]
+    x, _ = data.tensors(slice(0, 1))
+    outputs = check_classifier(model, x.to(device_of(model, x))).shape[1]
     if outputs != classes:
         return f"the classifier has {outputs} classes and the data {classes}"
     return ""
