@@ -139,19 +139,23 @@ def _detected(config: Config, kind: str) -> Iterator["Record"]:
     common: dict[str, Any] = {"subject": of.embedder}
     if kind.startswith("pgd"):
         common |= {"eps": config.eps, "norm": "Linf", "attack": str(dodging(config))}
-    distance = norm(predict(embedder, made.x) - predict(embedder, shown), "L2")
-    kept = int((distance <= _threshold(config)).sum())
+    here, limit = predict(embedder, made.x), _threshold(config)
+    kept = int((norm(here - predict(embedder, shown), "L2") <= limit).sum())
     steps = {"type one": of.steps, "pgd": config.steps, "pgd that stops": config.steps}.get(kind)
     where = {"kind": kind, "steps": steps}
     yield Record.rate("same person", kept, len(shown), config=where, **common)
     for kernel in config.kernels:
         detector = _detector(config, embedder, kernel)
         scores = predict(detector, shown)
-        zetas = (ZETA * _threshold(config), float(detector.threshold))
+        undone = norm(here - predict(embedder, detector.squeezers[0](shown)), "L2") <= limit
+        told = {**where, "kernel": kernel}
+        yield Record.rate(
+            "same person once squeezed", int(undone.sum()), len(shown), config=told, **common
+        )
+        zetas = (ZETA * limit, float(detector.threshold))
         for rule, zeta in zip(RULES, zetas, strict=True):
-            told = {**where, "kernel": kernel, "rule": rule, "zeta": zeta}
-            hits = int((scores > zeta).sum())
-            yield Record.rate("detected", hits, len(shown), config=told, **common)
+            hits, at = int((scores > zeta).sum()), {**told, "rule": rule, "zeta": zeta}
+            yield Record.rate("detected", hits, len(shown), config=at, **common)
 
 
 def _detector(config: Config, embedder: "nn.Module", kernel: int) -> Any:
@@ -169,7 +173,12 @@ def render(records: Iterable["Record"]) -> str:
     found = list(records)
     kernels = sorted({int(r.config["kernel"]) for r in found if r.metric == "detected"})
     return "\n\n".join(
-        [_said(found), _table(found, kernels), _claims(found, kernels[-1]), _controls(found)]
+        [
+            _said(found),
+            _table(found, kernels),
+            _claims(found, kernels[-1]),
+            _controls(found, kernels),
+        ]
     )
 
 
@@ -234,12 +243,32 @@ def _claims(records: list["Record"], kernel: int) -> str:
     )
 
 
-def _controls(records: list["Record"]) -> str:
+def _controls(records: list["Record"], kernels: list[int]) -> str:
+    """What the attacks did, and whether squeezing undoes PGD."""
     from trompe.experiments.type_one._shown import one, rate
 
     kept = {kind: one(records, "same person", kind=kind) for kind in KINDS}
     return (
         f"The embedder says the same person of {rate(kept['type one'])} of Type I examples, "
         f"{rate(kept['reconstruction'])} of reconstructions, {rate(kept['pgd'])} of PGD's examples and "
-        f"{rate(kept['pgd that stops'])} of those that stop at the threshold."
+        f"{rate(kept['pgd that stops'])} of those that stop at the threshold. {_undone(records, kernels)}"
+    )
+
+
+def _undone(records: list["Record"], kernels: list[int]) -> str:
+    """Squeezing can only detect what it takes away."""
+    from trompe.experiments.type_one._shown import difference, one, rate
+
+    kept = one(records, "same person", kind="pgd")
+    assert kept is not None
+    parts, gains = [], []
+    for kernel in kernels:
+        after = one(records, "same person once squeezed", kind="pgd", kernel=kernel)
+        assert after is not None
+        parts.append(f"{rate(after)} at {kernel}x{kernel}")
+        gains.append(difference(after, kept))
+    most = "more" if max(g[0] for g in gains) > 0.5 * (1 - kept.value) else "less"
+    return (
+        f"Smoothed, PGD's examples are the same person for {' and '.join(parts)}: the median undoes {most} "
+        "than half of what PGD did, and squeezing notices only what it undoes."
     )
