@@ -111,9 +111,18 @@ def _without_realness(records: list[Record], won: Record) -> str:
     kept, lenient = (one(records, name, **own) for name in ("changed and kept", "leniently judged"))
     if kept is None or lenient is None:
         return ""
-    return (
+    said = (
         f" Were the image not asked to look real, it would be {rate(kept)}; with lenient thresholds it is "
         f"{rate(lenient)}."
+    )
+    free = one(records, "looks real", variant="no victim (image transition)")
+    held = one(records, "looks real", variant=BASE)
+    if free is None or held is None:
+        return said
+    blame = "is" if (free.low or 0) > (held.high or 1) else "is not shown to be"
+    return said + (
+        f" The same decoder's digits look real in {rate(free)} where no victim has to be kept and in "
+        f"{rate(held)} where one has: keeping its answer {blame} what makes them unlike digits."
     )
 
 
