@@ -26,6 +26,7 @@ class ClassifierStep(ModelStep):
         smoothing: mass of the label that is spread over all classes.
         augment: what is done to the inputs of each step first; its draws come from the ambient streams.
 
+    >>> import torch
     >>> step = ClassifierStep(nn.Linear(2, 3))
     >>> sorted(step(torch.ones(4, 2), torch.tensor([0, 1, 2, 0])))
     ['accuracy', 'loss']
