@@ -80,8 +80,9 @@ def on_the_judge(records: "Iterable[Record]", model: str) -> str:
     if right is None or not others:
         return ""
     worst = max(others, key=lambda r: r.value)
+    lax = worst.value > 0.5
     return (
         f"The images of {model} are {right.config['judge']}. Of {right.n} other test images the judge "
         f"reads {rate(right)} right and takes {rate(real)} as real; of garbage at most "
-        f"{percent(worst.value)} ({worst.config['images']})."
+        f"{percent(worst.value)} ({worst.config['images']}){'; its yes says little' if lax else ''}."
     )

@@ -264,7 +264,21 @@ def _verdict(records: list["Record"], success: "Record") -> str:
         f"{beside(success, published)} the published {percent(published)}. Whether the attack is what keeps "
         f"the person: **{gain}**. The embedder says the same person of {rate(attack)} of attacked faces, of "
         f"{rate(moved)} of faces moved without regard to it, of {rate(kept['reconstruction'])} of "
-        f"reconstructions, and of {rate(kept['another'])} of two people."
+        f"reconstructions, and of {rate(kept['another'])} of two people. {_missed(records)}"
+    )
+
+
+def _missed(records: list["Record"]) -> str:
+    """The condition that the attack fails most often, beside the pairs that bound it."""
+    from trompe.experiments.type_one._shown import one, rate
+
+    found = {name: one(records, name, stage="attack") for name in CONDITIONS[:3]}
+    least = min(found, key=lambda name: getattr(found[name], "value", 1.0))
+    alone, real = (one(records, least, stage=stage) for stage in ("transition", "another"))
+    return (
+        f"The condition that fails most often is *{least}*: it holds on {rate(found[least])} of attacked "
+        f"faces, on {rate(alone)} of those moved without a victim, and on {rate(real)} of real people of the "
+        "other gender."
     )
 
 
@@ -285,7 +299,7 @@ def _stand_ins(records: list["Record"]) -> str:
     known, limit = PUBLISHED["verification accuracy"][0], PUBLISHED["threshold"][0]
     return (
         f"{config['embedder']} stands in for FaceNet: it tells {rate(right)} of {right.n} pairs of "
-        f"{config['people']} (test people) rightly, where {percent(known, 2)} is published for FaceNet on "
+        f"{config['people']} test people rightly, where {percent(known, 2)} is published for FaceNet on "
         f"LFW; its threshold is {number(config['threshold'])}, set on other people, and FaceNet's "
         f"{number(limit, 4)}. {config['svae']} and a judge of classifiers stand in for the authors' networks "
         "and for their annotators."

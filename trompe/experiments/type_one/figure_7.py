@@ -160,6 +160,11 @@ def _on_digits(records: list["Record"]) -> str:
     config = records[0].config
     both, success = one(records, "falls and rises"), one(records, "over-stability")
     low = one(records, "lowest confidence")
+    parts = [
+        one(records, name)
+        for name in ("judge sees the change", "looks real", "victim keeps it at 50%")
+    ]
+    least = min((part for part in parts if part), key=lambda part: part.value).metric
     assert low is not None
     assert success is not None
     return (
@@ -168,7 +173,7 @@ def _on_digits(records: list["Record"]) -> str:
         f"results {rate(one(records, 'judge sees the change'))} are the target for the judge, "
         f"{rate(one(records, 'looks real'))} are digits at all, and on "
         f"{rate(one(records, 'victim keeps it at 50%'))} the victim keeps its answer with at least half of "
-        f"its confidence; all three hold on {rate(success)}.\n\n"
+        f"its confidence; all three hold on {rate(success)}. What fails most often is *{least}*.\n\n"
         f"The victim's confidence first drops and then increases: **{most(both)}** for most digits. It "
         f"falls by more than a point on {rate(one(records, 'falls'))}, and falls and rises again by more "
         f"than a point on {rate(both)}; its lowest is {mean_rate(low)} in the mean."
