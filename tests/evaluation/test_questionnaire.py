@@ -1,4 +1,4 @@
-"""The questions for people: the same files from the same seed, and nothing in them that gives answers away."""
+"""The questions for people: the same files from the same seed, and nothing that gives answers away."""
 
 import json
 from pathlib import Path
