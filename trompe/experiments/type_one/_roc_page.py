@@ -41,7 +41,8 @@ def _setting(records: list[Record]) -> str:
         f'"{config["source"]}". Type I: the same images on their way to a "{config["target"]}", '
         f"{config['steps']:,} steps of {config['lr']:g}, by {config['svae']}; {rate(turned)} of "
         "them show another "
-        f"digit and look real ({turned.config['judge']}). Only these are negatives."
+        f"digit and look real ({turned.config['judge']}). Only these are negatives; the attack is out for "
+        "images that the victim accepts, so that their share says how often it gets its way."
     )
 
 

@@ -202,15 +202,15 @@ def _claims(records: list["Record"]) -> list[str]:
         f"{quantiles}."
     )
     lines = {name: find(records, name, over="all")[0].config for name in LOSSES}
-    weight = find(records, "k", over="all")[0].config
     told = {
         "The attacker's loss falls": _apart(lines["label"], 0, -1),
-        "The victim's loss rises at first": _apart(lines["victim"], _peak(lines["victim"]), 0),
+        "The victim's loss rises at first": _apart(
+            lines["victim"], len(lines["victim"]["y"]) // 10, 0
+        ),
         "The victim's loss is pulled down again": _apart(
             lines["victim"], _peak(lines["victim"]), -1
         ),
         "The discriminator's loss rises": _apart(lines["discriminator"], -1, 0),
-        "The weight k_t rises from zero": weight["y"][0] == 0 < max(weight["y"]),
     }
     words = "\n".join(
         f"- {claim}: **{'holds' if so else 'not seen'}**." for claim, so in told.items()
