@@ -82,7 +82,11 @@ class Transformed:
 
     def take(self, n: int) -> "Transformed":
         """The first n."""
-        return replace(self, **{f.name: getattr(self, f.name)[:n] for f in fields(self)})
+        return self.part(slice(n))
+
+    def part(self, some: "Tensor | slice") -> "Transformed":
+        """Some of them."""
+        return replace(self, **{f.name: getattr(self, f.name)[some] for f in fields(self)})
 
 
 def transformed(made: Made, victim: "nn.Module | None" = None) -> Transformed:

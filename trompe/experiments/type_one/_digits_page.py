@@ -28,7 +28,8 @@ FAILED = {
 def rendered(records: list[Record]) -> str:
     """Tables and sentences."""
     blocks = [_victims(records), _failures(records), *_verdicts(records)]
-    blocks += [_variants(records), *_differences(records), _networks(records), _judge(records)]
+    blocks += [_variants(records), *_differences(records), *_confirmed(records)]
+    blocks += [_networks(records), _judge(records)]
     return "\n\n".join(blocks)
 
 
@@ -148,6 +149,23 @@ def _variants(records: list[Record]) -> str:
         "eta 3e-4 and cap 0.3. The last row is no attack: real images of the target, as near as there are."
     )
     return _noted(columns, rows, note)
+
+
+def _confirmed(records: list[Record]) -> list[str]:
+    """What the attack and the best variant do on images that no setting was chosen on."""
+    rows = []
+    for won in find(records, "over-stability", row="confirmed"):
+        own = {"row": "confirmed", "variant": won.config["variant"]}
+        parts = [rate(one(records, part, **own)) for part in PARTS]
+        rows.append((own["variant"], won.config["steps"], won.n, rate(won), *parts))
+    if not rows:
+        return []
+    columns = ("Attack", "Steps at most", "n", "Success", *PARTS.values())
+    note = (
+        "The attack's settings were chosen on test images that the tables above count too, among the first; "
+        "so were those of the best variant. Here are the images that follow them, which chose nothing."
+    )
+    return [_noted(columns, rows, note)]
 
 
 def _points(record: Record | None) -> str:

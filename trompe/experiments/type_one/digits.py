@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ASKED",
     "BASE",
+    "BEST",
     "PUBLISHED",
     "SCALES",
     "Config",
@@ -38,6 +39,7 @@ ASKED = 0.8
 LENIENT = 0.01
 """Beside the judge's own rate of real images taken for unreal: one at which it lets more pass."""
 BASE = "next class"
+BEST = "nearer to the prior, heavier victim"
 NEAREST = "nearest training image of the target"
 
 PUBLISHED = {
@@ -106,7 +108,7 @@ def variants(config: Config) -> dict[str, Any]:
         "random start": replace(base, start="random"),
         "the paper's cap, temperature and no look back": replace(base, **PAPER),
         "nearer to the prior": replace(base, alpha=0.1, gamma=0.05),
-        "nearer to the prior, heavier victim": replace(base, gamma=0.1, eta=3e-4, cap=0.3),
+        BEST: replace(base, gamma=0.1, eta=3e-4, cap=0.3),
         "no victim (image transition)": ImageTransition(**how, **shared),
     }
 
@@ -114,20 +116,21 @@ def variants(config: Config) -> dict[str, Any]:
 def run(config: Config, store: Store) -> Iterator["Record"]:
     """Errors of the networks, the judge, the victims one by one, then the variants on paired images."""
     names = list(variants(config))
-    store.total = 3 + len(config.victims) + len(names)
+    store.total = 4 + len(config.victims) + len(names)
     yield from store.cell("errors", lambda: _errors(config))
     yield from store.cell("judge", lambda: _judge_records(config))
     for victim in config.victims:
         yield from store.cell(victim, lambda victim=victim: _victim(config, victim))  # type: ignore[misc]
     for name in (*names, NEAREST):
         yield from store.cell(name, lambda name=name: _variant(config, name))  # type: ignore[misc]
+    yield from store.cell("confirmed", lambda: _confirmed(config))
 
 
 def _judge(config: Config, victim: str, **how: Any) -> Any:
     """The judge of the data, without the victim's kind."""
     from trompe import zoo
 
-    return zoo.judge_for(config.data, without=(victim.rpartition("-")[2],), progress=False, **how)
+    return zoo.judge_for(config.data, without=(zoo.recipe(victim).model.kind,), progress=False, **how)
 
 
 def _errors(config: Config) -> Iterator["Record"]:
@@ -201,6 +204,20 @@ def _variant(config: Config, name: str) -> Iterator["Record"]:
         yield Record.mean("difference in over-stability", won - won_by_base, **about)
 
 
+def _confirmed(config: Config) -> Iterator["Record"]:
+    """The attack and the best variant on as many images again: settings were chosen on earlier ones."""
+    from trompe.experiments.type_one._digits import transformed
+
+    victim = config.victims[0]
+    for name in (BASE, BEST):
+        attack = variants(config)[name]
+        every = transformed(_made(config, attack, victim, 2 * config.n))
+        since = int(every.index[config.n - 1]) + 1
+        row = {"row": "confirmed", "variant": name}
+        later = every.part(slice(config.n, None))
+        yield from _counted(config, victim, attack, later, row, since)[1]
+
+
 def _nearest(config: Config, base: "Transformed") -> Any:
     """For each image the training image of its target class that is nearest in L2."""
     import torch
@@ -218,15 +235,20 @@ def _nearest(config: Config, base: "Transformed") -> Any:
 
 
 def _counted(
-    config: Config, victim: str, attack: Any, found: "Transformed", row: dict[str, Any]
+    config: Config,
+    victim: str,
+    attack: Any,
+    found: "Transformed",
+    row: dict[str, Any],
+    since: int = 0,
 ) -> tuple[list["Pair"], list["Record"]]:
-    """The pairs, and their records with all that they rest on."""
+    """The pairs, and their records with all that they rest on; `since` is the first image asked for."""
     from trompe.evaluation.judge import about_judge
     from trompe.evaluation.pairs import THREAT, stability
     from trompe.evaluation.records import Record
 
     pairs, agreed = _pairs(config, victim, found)
-    asked = int(found.index[-1]) + 1
+    asked = int(found.index[-1]) + 1 - since
     extra = {
         "asked": asked,
         "victim erred": asked - len(found),
