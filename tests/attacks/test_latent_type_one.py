@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trompe.attacks import LatentTypeI
 from trompe.core import random
 from trompe.core.errors import UserError
+from trompe.core.execution import execution
 from trompe.models import ACGAN, GAN, ACGANConfig, ClassifierConfig, ClassifierNet, GANConfig
 
 LATENT = 12
@@ -257,3 +258,28 @@ def test_slips_are_told(digits: Any) -> None:
     }.items():
         with pytest.raises(UserError, match=words):
             LatentTypeI(**options)
+
+
+class Rosy(nn.Module):
+    """Reads the sign of the first coordinate; a copy of lower precision never sees a change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Conv1d(1, 1, 1)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        sign = 10 * x[:, 0] if self.unused.weight.dtype == torch.float32 else 10 + 0 * x[:, 0]
+        return torch.stack([sign, -sign], 1)
+
+
+def test_what_only_the_lower_precision_takes_for_a_success_is_none() -> None:
+    victim, z = Rosy(), codes(40, 2).float()
+    z[:, 0] = z[:, 0].abs().clamp_min(0.1)
+    settings: dict[str, Any] = {"eps": 1.0, "metric": "sum", "shell": False, "lr": 0.05}
+    attack = LatentTypeI(steps=60, patience=None, **settings).using(generator=nn.Identity().eval())
+    with execution(precision="bf16"):
+        found = attack(victim, z)
+    far = attack.distance(z, found) >= 0.99
+    assert bool(far.any())
+    assert bool((found[far, 0] > 0).all())

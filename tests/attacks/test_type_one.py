@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.attacks.contract import Victim, supervised
 from tests.attacks.supervised import Linear
 from tests.attacks.test_contract import changed_and_kept
-from trompe.attacks import ImageTransition, TypeI
+from trompe.attacks import ImageTransition, TypeI, transition
 from trompe.core import random
 from trompe.core.domains import Images, Vectors
 from trompe.core.errors import UserError
@@ -270,6 +270,45 @@ def test_it_leaves_the_svae_alone_and_works_in_half_precision() -> None:
         found = small(model, x, victim.y[:16])
     assert found.dtype == torch.float32
     assert bool(found.isfinite().all())
+
+
+def test_without_a_look_back_successes_are_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, search = [], transition.search
+
+    def spied(*given: Any, verify: bool, **how: Any) -> Any:
+        asked.append(verify)
+        return search(*given, verify=verify, **how)
+
+    monkeypatch.setattr(transition, "search", spied)
+    for looks in (0, 3):
+        attack, victim = scene(steps=2, looks=looks)
+        attack(victim.model, victim.x[:2], victim.y[:2])
+    assert asked == [True, False]
+
+
+class Noisy(nn.Module):
+    """A victim that errs on some draws."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x)
+        return logits + 4 * random.normal(tuple(logits.shape), logits)
+
+
+def test_a_random_victim_is_read_on_the_draw_that_is_reported() -> None:
+    attack, victim = scene(steps=2)
+    model, x, y = Noisy(victim.model), victim.x, victim.y
+    seeds = random.seeds(5, len(x))
+    with random.streams(seeds, random.REPORT), torch.no_grad():
+        right = model(x).argmax(1) == y
+    assert 0 < right.sum() < len(x)
+    attack(model, x[right], y[right], seeds=seeds[right])
+    with pytest.raises(UserError, match=f"errs on {int((~right).sum())} of {len(x)} inputs"):
+        attack(model, x, y, seeds=seeds)
 
 
 # What it refuses.

@@ -16,10 +16,11 @@ from trompe.audit.classifier import Subject as Classifier
 from trompe.audit.part import Part, Store
 from trompe.audit.victim import barred, recipe
 from trompe.core.errors import UserError
-from trompe.data import Dataset, load
+from trompe.data import Dataset, load, root
 from trompe.evaluation.pairs import THREAT
-from trompe.models import SVAE, SVAEConfig
+from trompe.models import SVAE, Conv4, SVAEConfig
 from trompe.reports import Forest, Grid, Table
+from trompe.zoo.recipes import judges
 
 RATE = "classifier: over-stability rate"
 BROUGHT = "tests.audit.brought:"
@@ -219,10 +220,33 @@ def test_the_datas_own_recipe_is_taken_and_others_have_their_size() -> None:
 
 
 def test_no_judge_is_of_the_victims_kind() -> None:
-    large = Dataset("own", torch.zeros(4, 3, 32, 32, dtype=torch.uint8))
-    assert barred("mnist-conv4", large) == ("conv4",)
-    assert barred("digits-vae", large) == barred("own:nearest", large) == barred(None, large) == ()
-    assert barred(None, load("digits")) == ("transformer",)
+    assert barred(Conv4()) == ("conv4",)
+    assert barred(Nearest()) == ()
+
+
+def test_how_near_the_judges_are_is_told(examined: Any) -> None:
+    kind, learned = "its kind is unknown", "has no test images of its own"
+    told = " ".join(examined(Reads(corner=True)).untested)
+    assert kind in told
+    assert learned not in told
+    rest = {"without": ("mlp",), "train": replace(two_kinds(), split="all")}
+    told = " ".join(examined(Reads(corner=True), **rest).untested)
+    assert kind not in told
+    assert learned in told
+
+
+def test_the_judges_learn_from_where_the_data_lies(
+    tmp_path: Path, audited: Audited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def noted(spec: str, without: tuple[str, ...] = ()) -> Any:
+        seen.append(root())
+        return judge_for(spec, without)
+
+    monkeypatch.setattr(zoo, "judge_for", noted)
+    audited(model=BROUGHT + "nearest", n=4, eps=(0.1,), data_root=tmp_path / "sets")
+    assert seen == [tmp_path / "sets"]
 
 
 def test_a_budget_shortens_the_training_or_leaves_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,6 +260,30 @@ def test_a_budget_shortens_the_training_or_leaves_it_out(monkeypatch: pytest.Mon
     assert share == pytest.approx(0.5)
     assert taken == pytest.approx(seconds / 2)
     assert over_stability.learning(svae, "digits", train, 0.1 * seconds) == (0.0, 0.0)
+
+
+def test_what_is_at_hand_takes_no_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The generative model and the judges need not have been trained together."""
+    train = load("digits", "train")
+    svae, hand = recipe("svae", "digits", train), set()
+    (tmp_path / "there").touch()
+    at = {True: tmp_path / "there", False: tmp_path / "missing"}
+    monkeypatch.setattr(zoo, "path", lambda recipe: at[recipe.name in hand])
+    monkeypatch.setattr(over_stability, "timed", lambda model, data: 1e-5)
+
+    def learning(budget: float | None) -> tuple[float, float]:
+        return over_stability.learning(svae, "digits", train, budget)
+
+    passes = {r.name: r.epochs for r in judges("digits", (1, 8, 8), 10, len(train))}
+    whole = 2e-5 * len(train) * (svae.epochs + sum(passes.values()))
+    assert learning(None) == (1.0, pytest.approx(whole))
+    hand.add(svae.name)
+    others = 2e-5 * len(train) * sum(passes.values())
+    assert learning(None) == (1.0, pytest.approx(others))
+    assert learning(3.1 * others)[0] == 1.0
+    assert learning(2.9 * others) == (0.0, 0.0)
+    hand.update(passes)
+    assert learning(0.0) == (1.0, 0.0)
 
 
 def test_what_was_left_out_for_lack_of_time_is_told(examined: Any) -> None:

@@ -14,12 +14,15 @@ from trompe import zoo
 from trompe.attacks.transition import ImageTransition
 from trompe.attacks.type_one import TypeI
 from trompe.core import random
-from trompe.data import load
+from trompe.data import load, root
 from trompe.evaluation.judge import Verdict
 from trompe.evaluation.records import read_records
 
 SVAE = """
+import torch
+
 from trompe import zoo
+from trompe.core import random
 from trompe.models import SVAE, SVAEConfig
 
 def fresh(shape=(1, 8, 8), classes=10):
@@ -33,6 +36,14 @@ def of_two():
 
 def training():
     return fresh().train()
+
+class Noisy(torch.nn.Module):
+    def forward(self, x):
+        logits = zoo.get("digits-mlp")(x)
+        return logits + 6 * random.normal(tuple(logits.shape), logits)
+
+def noisy():
+    return Noisy().eval()
 
 def blind():
     return zoo.get("digits-mlp")
@@ -67,7 +78,7 @@ def test_the_command_and_the_call_make_the_same_images(run: Run, verb: str, kind
     x, y = load("digits").tensors([k * len(load("digits")) // 12 for k in range(12)])
     assert y is not None
     right = victim(x).argmax(1) == y
-    x, y, seeds = x[right], y[right], random.seeds(0, int(right.sum()))
+    x, y, seeds = x[right], y[right], random.seeds(0, right.nonzero()[:, 0])
     attack = kind(target="random", steps=5, lr=0.1).using(svae=svae)
     assert torch.equal(kept["x"], x)
     assert torch.equal(kept["x_adv"], attack(victim, x, y, seeds=seeds))
@@ -116,6 +127,32 @@ def test_what_is_misread_or_there_already_is_left_out_and_told(run: Run) -> None
     assert count == 60 - told["victim erred"] - told["of the target already"]
     assert f"{told['victim erred']:.0f} of 60 images (victim erred)" in ran.err
     assert f"{told['of the target already']:.0f} of 60 images (of the target already)" in ran.err
+
+
+def test_a_random_victim_meets_what_it_read_correctly(run: Run, write_npz: Any) -> None:
+    """Its kind is unknown, and its data has no test images of its own: both are told."""
+    x, y = load("digits").take(60).tensors()
+    assert y is not None
+    data = write_npz(x=x.numpy(), y=y.numpy())
+    given = ["--model", "brought:noisy", "--data", data, "--n", "40", "--steps", "2"]
+    ran = run("attack", "type-one", *given, "--svae", "brought:fresh", "--pictures", "1")
+    assert ran.code == 0, ran.err
+    assert read_records("trompe-attack/type-one/records.json")[0].extra["victim erred"] > 0
+    assert "brought:noisy's kind of network is unknown" in ran.err
+    assert "has no test images of its own" in ran.err
+
+
+def test_judges_learn_from_the_data_root(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def judge_for(spec: str, without: tuple[str, ...] = ()) -> Lenient:
+        seen.append((str(root()), without))
+        return Lenient()
+
+    monkeypatch.setattr(zoo, "judge_for", judge_for)
+    given = ["--svae", "brought:fresh", "--data-root", "sets", "--pictures", "0"]
+    assert run("attack", "type-one", *MODEL, *given).code == 0
+    assert seen == [("sets", ("mlp",))]
 
 
 @pytest.mark.parametrize(

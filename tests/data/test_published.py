@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trompe.core.errors import UserError
-from trompe.data import load, root
+from trompe.data import load, root, rooted
 from trompe.data.published import SETS
 
 
@@ -17,6 +17,10 @@ def test_the_root_is_the_argument_then_the_variable_then_the_cache(monkeypatch, 
     monkeypatch.setenv("TROMPE_DATA", "~/here")
     assert root() == Path.home() / "here"
     assert root(tmp_path) == tmp_path
+    with rooted(tmp_path / "there"), rooted(None):
+        assert root() == tmp_path / "there"
+        assert root(tmp_path) == tmp_path
+    assert root() == Path.home() / "here"
 
 
 def test_compressed_and_plain_files_load_alike(tiny, tiny_root):

@@ -185,3 +185,25 @@ def test_the_worst_pairs_are_successes_in_which_both_are_sure() -> None:
 def test_a_model_that_does_not_fit_is_told() -> None:
     with pytest.raises(UserError, match="does not take inputs"):
         over_stability(nn.Linear(3, 2).eval(), Aimed(), examples(), judge())
+
+
+@dataclass(frozen=True)
+class Towards(Aimed):
+    """Leads all to class 1, and refuses those that are there."""
+
+    target: int = 1
+
+    def check(self, model: nn.Module, x: Tensor, y: Tensor | None, seeds: Tensor) -> Tensor:
+        assert y is not None
+        if bool((y == self.target).any()):
+            raise UserError("there already")
+        return y
+
+
+def test_images_of_the_target_are_left_out_and_counted() -> None:
+    attack = Towards()
+    found = over_stability(victim(), attack, examples(), judge(), batch=5)
+    assert (found.asked, found.eligible, sum(attack.calls)) == (12, 9, 9)
+    assert 1 not in {pair.label for pair in found.pairs}
+    extra = found.records[0].extra
+    assert (extra["of the target already"], extra["victim erred"]) == (3, 0)

@@ -322,6 +322,7 @@ class LatentTypeI(Attack):
             data=data,
             seeds=seeds,
             leave=False,
+            verify=True,
             callback=callback,
         ).best
 

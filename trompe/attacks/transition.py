@@ -268,6 +268,7 @@ class ImageTransition(Attack):
             data=data,
             seeds=seeds,
             leave=False,
+            verify=not self.looks,  # the look back is in full precision
             callback=note,
         ).best
         return best if way is None else self._reread(model, data, [*way.codes, best])

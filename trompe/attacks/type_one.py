@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trompe.attacks.transition import ImageTransition, judged
+from trompe.core import random
 from trompe.core.checks import check_logits
 from trompe.core.errors import UserError
 from trompe.core.execution import predict
@@ -113,11 +114,12 @@ class TypeI(ImageTransition):
         return {"class": 0.01, "embedding": 1.0}[self.keep] if self.goal is None else self.goal
 
     def check(self, model: nn.Module, x: Tensor, y: Tensor | None, seeds: Tensor) -> Tensor:
-        """Besides: the victim has the SVAE's classes and errs on no input."""
+        """Besides: the victim has the SVAE's classes and errs on no input, on the draw that is reported."""
         y = super().check(model, x, y, seeds)
         if self.keep == "embedding":
             return y
-        logits = check_logits(predict(model, x), len(x))
+        with random.streams(seeds, random.REPORT):
+            logits = check_logits(predict(model, x), len(x))
         classes = self._classes(x)
         if logits.shape[1] != classes:
             raise UserError(

@@ -53,7 +53,7 @@ class Subject:
         spec: the data's name, from which judges are trained.
         train: the images that the networks learn from.
         svae: how the generative model is trained; None where there is no time for that.
-        without: the classifier's kind of network, so that no judge is of it.
+        without: the classifier's kind of network, so that no judge is of it; empty where it is unknown.
         effort: share of the usual steps.
     """
 
@@ -97,18 +97,19 @@ def learning(
     """What share of the generative model's usual passes a budget holds, and the seconds of all training.
 
     A third of the budget is for training. The judges are trained in full; a share below a fifth is none.
-    What is trained together is taken to be at hand together, and then takes no time.
+    What is at hand takes no time.
     """
-    if zoo.path(svae).exists():
-        return 1.0, 0.0
     own, *others = (
-        _LEARNING * r.epochs * len(train) * timed(models.build(r.model), train)
+        0.0
+        if zoo.path(r).exists()
+        else _LEARNING * r.epochs * len(train) * timed(models.build(r.model), train)
         for r in (svae, *judges(spec, train.shape, len(train.classes), len(train)))
     )
-    if budget is None:
-        return 1.0, own + sum(others)
-    share = min(1.0, (budget / 3 - sum(others)) / own)
-    return (share, share * own + sum(others)) if share >= _LEAST else (0.0, 0.0)
+    rest = sum(others)
+    if budget is None or own + rest <= budget / 3:
+        return 1.0, own + rest
+    share = (budget / 3 - rest) / own if own else 0.0
+    return (share, share * own + rest) if share >= _LEAST else (0.0, 0.0)
 
 
 def examine(
@@ -159,12 +160,28 @@ def examine(
         "classifiers judged, not people.",
         f"Changes of what {name} sees that this audit's generative model cannot make, or to classes other "
         "than the next.",
+        *_kinship(subject),
     ]
     if result.eligible:
         rate = metric(result.records[0], f"{subject.bare.role}: over-stability rate", "lower")
         part.metrics.append(rate)
         part.sections.append(_section(subject, result, sensitivity, attack, judge))
     return part
+
+
+def _kinship(subject: Subject) -> list[str]:
+    """How the judges may be nearer to the classifier, or to the images, than judges should be."""
+    name, found = subject.bare.name, []
+    if not subject.without:
+        found.append(
+            f"Whether a judge is of {name}'s own kind of network and errs as it does: its kind is unknown."
+        )
+    if subject.train.split == "all":
+        found.append(
+            f"Over-stability on images that were not learned from: {subject.spec} has no test images of its "
+            "own, so the generative model and the judges were trained on those that were changed."
+        )
+    return found
 
 
 def _told(progress: Progress, name: str, done: int, total: int | None, text: str) -> None:

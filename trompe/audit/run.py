@@ -23,7 +23,7 @@ from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.execution import Cost, execution, has_fast_bf16, metered
 from trompe.core.search import GradientWarning
-from trompe.data import Dataset, load
+from trompe.data import Dataset, load, rooted
 from trompe.defenses.reconstruct import Reconstruct
 from trompe.evaluation.cases import fingerprint, weights_digest
 from trompe.evaluation.records import versions, write_records
@@ -54,8 +54,12 @@ class _Prepared:
 
 
 def _prepare(plan: Plan) -> _Prepared:
-    data = _shuffled(load(plan.data, "test", plan.data_root), plan.seed)
-    train = load(plan.data, "train", plan.data_root)
+    with rooted(plan.data_root):
+        return _prepared(plan)
+
+
+def _prepared(plan: Plan) -> _Prepared:
+    data, train = _shuffled(load(plan.data, "test"), plan.seed), load(plan.data, "train")
     ready = _Prepared(plan, data, train)
     _find_models(ready)
     if ready.classifier is not None and data.y is None:
@@ -232,7 +236,7 @@ def _policy(plan: Plan) -> Iterator[None]:
     precision = plan.precision
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(plan.device) else "float32"
-    with execution(precision=precision), warnings.catch_warnings():
+    with rooted(plan.data_root), execution(precision=precision), warnings.catch_warnings():
         warnings.simplefilter("ignore", GradientWarning)  # the doctor says it in full
         yield
 
@@ -312,7 +316,7 @@ def _classifier_jobs(
         plan.data,
         ready.train,
         _shortened(ready.svae, cost),
-        barred(plan.model, ready.data),
+        barred(model),
         cost.effort,
     )
     yield (

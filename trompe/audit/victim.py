@@ -15,6 +15,7 @@ from trompe.data import Dataset
 from trompe.models import (
     AutoencoderConfig,
     ClassifierConfig,
+    ClassifierNet,
     SVAEConfig,
     adapt_autoencoder,
     check_classifier,
@@ -63,18 +64,13 @@ def victim(spec: str, data: Dataset) -> nn.Module:
     return model
 
 
-def barred(spec: str | None, data: Dataset) -> tuple[str, ...]:
-    """The kinds of networks that may not judge a model: its own, where a recipe of the zoo says which.
+def barred(model: nn.Module) -> tuple[str, ...]:
+    """The kinds of networks that may not judge a classifier: its own, or none where nobody knows that.
 
-    Nor may a transformer of images under 16 pixels a side, from which it learns too slowly to be right.
-
-    >>> from trompe.data import load
-    >>> barred("mnist-conv4", load("digits"))
-    ('conv4', 'transformer')
+    >>> barred(zoo.get("digits-mlp")), barred(nn.Flatten())
+    (('mlp',), ())
     """
-    own = zoo.recipe(spec).model if spec in zoo.names() else None
-    small = ("transformer",) if min(data.shape[-2:]) < 16 else ()
-    return (*filter(None, (getattr(own, "kind", ""),)), *small)
+    return (model.config.kind,) if isinstance(model, ClassifierNet) else ()
 
 
 def has_gradient(model: nn.Module, data: Dataset) -> bool:

@@ -121,6 +121,7 @@ class AttackCommand(Command):
     def run(self, command: str) -> int:
         """Attack, measure, write, show."""
         from trompe.core.execution import execution
+        from trompe.data import rooted
         from trompe.evaluation.applied import Setting
         from trompe.evaluation.records import write_records
         from trompe.training import reporting
@@ -137,6 +138,7 @@ class AttackCommand(Command):
             progress("attack") as told,
             reporting(told),
             execution(precision=self.precision),
+            rooted(self.data_root),
         ):
             data, places = examples(data_for(self.model, self.data), self.n, self.data_root)
             attack, model = self.attack(data), self.victim(data).to(place)

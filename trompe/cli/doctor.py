@@ -127,12 +127,17 @@ class Doctor(Command):
     def run(self, command: str) -> int:
         """Ask every question, show the answers."""
         from trompe.core.geometry import Ball
+        from trompe.data import rooted
         from trompe.evaluation.checks import doctor
 
         for name in ("steps", "queries", "draws"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} must be at least 1, got {getattr(self, name)}")
-        with users_code(self.model, self.data, self.surrogate), progress("doctor") as told:
+        with (
+            users_code(self.model, self.data, self.surrogate),
+            rooted(self.data_root),
+            progress("doctor") as told,
+        ):
             data, _ = examples(data_for(self.model, self.data), self.n, self.data_root)
             usual = 8 / 255 if data.shape[0] == 3 else 0.1
             eps = usual if self.eps is None else radius(self.eps)

@@ -120,6 +120,7 @@ class Shift(Command):
 
     def run(self, command: str) -> int:
         """Learn, measure, write, show."""
+        from trompe.data import rooted
         from trompe.evaluation.records import write_records
         from trompe.evaluation.shift import read_shift, shift_records
 
@@ -131,7 +132,8 @@ class Shift(Command):
             )
         folder = require_folder(self.out or Path("trompe-attack", "shift"))
         how, place = self.settings(), device(self.device)
-        with users_code(self.model, self.data, self.classifier, self.judge):
+        code = users_code(self.model, self.data, self.classifier, self.judge)
+        with code, rooted(self.data_root):
             spec = data_for(self.model, self.data)
             train, test, places = self._sets(spec)
             model: Any = self._victim(test).to(place)

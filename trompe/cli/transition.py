@@ -59,7 +59,7 @@ class ThroughCodes(AttackCommand):
                 "give --svae, or other data"
             )
         spec = data_for(self.model, self.data)
-        train = load(spec, "train", self.data_root)
+        train = load(spec, "train")
         return attack.using(svae=zoo.get(recipe("svae", spec, train)).to(setting.device))
 
     def measured(self, model: "nn.Module", attack: "Attack", setting: "Setting") -> "Taken":
@@ -68,9 +68,15 @@ class ThroughCodes(AttackCommand):
         from trompe.audit.victim import barred
         from trompe.evaluation.applied import on_transition
 
-        without = barred(self.model, setting.data)
-        judge = zoo.judge_for(data_for(self.model, self.data), without=without)
+        without, spec = barred(model), data_for(self.model, self.data)
+        judge = zoo.judge_for(spec, without=without)
         taken = on_transition(model, judge.to(setting.device), attack, setting)
+        if not without:
+            notice(f"{self.model}'s kind of network is unknown, so a judge may be of it")
+        if setting.data.split == "all":
+            notice(
+                f"{spec} has no test images of its own: the SVAE and the judges learn from those changed"
+            )
         found = taken.records[0].extra
         for reason in ("victim erred", "of the target already"):
             if found[reason]:
@@ -91,6 +97,7 @@ class ThroughCodes(AttackCommand):
         rows = slice(0, self.pictures)
         assert taken.y is not None
         x, y = taken.x[rows], taken.y[rows].to(taken.x.device)
-        grid = trajectories(model, attack, x, y, setting.data, seed=setting.seed)
+        index = [setting.places.index(place) for place in taken.index[rows].tolist()]
+        grid = trajectories(model, attack, x, y, setting.data, index=index, seed=setting.seed)
         drawn = mosaic(grid, rows=self.pictures, titled=True)
         return files | {"trajectories.png": png_bytes(drawn)}

@@ -17,7 +17,20 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-__all__ = ["Streams", "normal", "sample", "seeds", "signs", "streams", "uniform", "uniform_from"]
+__all__ = [
+    "REPORT",
+    "Streams",
+    "normal",
+    "sample",
+    "seeds",
+    "signs",
+    "streams",
+    "uniform",
+    "uniform_from",
+]
+
+REPORT = 2**42
+"""The first of the draws that reported numbers rest on; an attack reads there only who counts."""
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9

@@ -10,7 +10,7 @@ from trompe.data.binarization import binarized, dynamic
 from trompe.data.dataset import Dataset
 from trompe.data.fetching import fetch, listing, verify
 from trompe.data.loading import fixed, load, names
-from trompe.data.published import root
+from trompe.data.published import root, rooted
 from trompe.data.toy import Features, Spheres, Stream
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "load",
     "names",
     "root",
+    "rooted",
     "verify",
 ]

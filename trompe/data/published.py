@@ -2,7 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +17,7 @@ from trompe.core.errors import UserError
 from trompe.data import idx, mat
 from trompe.data.dataset import Dataset
 
-__all__ = ["SETS", "File", "Published", "load_published", "locate", "root"]
+__all__ = ["SETS", "File", "Published", "load_published", "locate", "root", "rooted"]
 
 
 def _one(data: bytes, path: Path) -> tuple[NDArray[Any], ...]:
@@ -132,8 +134,27 @@ SETS: dict[str, Published] = {
 }
 
 
+_root: ContextVar[Path | str | None] = ContextVar("trompe_data_root", default=None)
+
+
+@contextmanager
+def rooted(given: Path | str | None) -> Iterator[None]:
+    """Let whatever is loaded inside without a root, such as what the zoo trains on, lie in `given`.
+
+    >>> with rooted("sets"):
+    ...     root()
+    PosixPath('sets')
+    """
+    token = _root.set(_root.get() if given is None else given)
+    try:
+        yield
+    finally:
+        _root.reset(token)
+
+
 def root(given: Path | str | None = None) -> Path:
-    """Where data lies: `given`, else `TROMPE_DATA`, else `trompe/data` in the user's cache."""
+    """Where data lies: `given`, else what `rooted` says, else `TROMPE_DATA`, else the user's cache."""
+    given = _root.get() if given is None else given
     if given is not None:
         return Path(given).expanduser()
     if chosen := os.environ.get("TROMPE_DATA"):

@@ -22,7 +22,7 @@ from trompe.evaluation.autoencoder import distances, partners
 from trompe.evaluation.inputs import Progress, clipped
 from trompe.evaluation.judge import about_judge, read
 from trompe.evaluation.outcomes import REPORT, nature, outcomes
-from trompe.evaluation.pairs import judged_pairs, stability
+from trompe.evaluation.pairs import judged_pairs, stability, there
 from trompe.evaluation.records import Record
 
 __all__ = ["Setting", "Taken", "on_autoencoder", "on_classifier", "on_codes", "on_transition"]
@@ -298,10 +298,11 @@ def on_transition(model: nn.Module, judge: nn.Module, attack: Any, setting: Sett
     records count those of them that the judge reads correctly too.
     """
     domain = setting.data.domain
-    some, left = _movable(model, attack, setting)
+    some, rows, left = _movable(model, attack, setting)
     pairs = []
 
     def one(x: Tensor, y: Tensor, index: Tensor, seeds: Tensor) -> dict[str, Tensor]:
+        seeds = random.seeds(setting.seed, rows[index]).to(x.device)  # those they were chosen with
         found = clipped(attack, x, attack(model, x, y, seeds=seeds))
         target = attack.targets(model, x, y, seeds)
         told: dict[str, Any] = {"index": index, "seeds": seeds, "domain": domain}
@@ -328,19 +329,21 @@ def on_transition(model: nn.Module, judge: nn.Module, attack: Any, setting: Sett
 
 def _movable(
     model: nn.Module, attack: Any, setting: Setting
-) -> tuple[Setting, dict[str, float | int]]:
-    """The images that such an attack can be asked about, and how many are left out for which reason."""
+) -> tuple[Setting, Tensor, dict[str, float | int]]:
+    """The images that such an attack can be asked about, their places among those asked for, and how many
+    are left out for which reason."""
     y, right = _labels(setting), []
     for x, _, index in setting.data.batches(BATCH):
         with random.streams(random.seeds(setting.seed, index).to(setting.device), REPORT):
             right.append(predict(model, x.to(setting.device)).argmax(1).cpu() == y[index])
     read_rightly = torch.cat(right)
-    there = y == attack.target if isinstance(attack.target, int) else torch.zeros_like(read_rightly)
-    rows = (read_rightly & ~there).nonzero()[:, 0].tolist()
+    already = there(attack, y)
+    kept = (read_rightly & ~already).nonzero()[:, 0]
+    rows = kept.tolist()
     if not rows:
         raise UserError(
-            f"all {int(there.sum())} images that the model reads correctly are of class {attack.target} "
-            "already: choose another target"
+            f"all {int(read_rightly.sum())} images that the model reads correctly are of class "
+            f"{attack.target} already: choose another target"
             if bool(read_rightly.any())
             else f"the model misreads all {len(y)} images, so it has no right answer to keep"
         )
@@ -348,8 +351,9 @@ def _movable(
         setting, data=setting.data.subset(rows), places=[setting.places[row] for row in rows]
     )
     erred = int((~read_rightly).sum())
-    return some, {
+    left: dict[str, float | int] = {
         "asked": len(y),
         "victim erred": erred,
         "of the target already": len(y) - len(rows) - erred,
     }
+    return some, kept, left

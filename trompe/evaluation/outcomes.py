@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trompe.core import random
 from trompe.core.execution import spend
+from trompe.core.random import REPORT
 
 __all__ = [
     "REPORT",
@@ -24,7 +25,6 @@ __all__ = [
 ]
 
 SELECT = 2**41  # the first of the draws by which the harness chooses between attacks
-REPORT = 2**42  # the first of the draws that reported numbers rest on
 
 
 class Outcomes(NamedTuple):

@@ -29,6 +29,7 @@ __all__ = [
     "eligible",
     "judged_pairs",
     "stability",
+    "there",
 ]
 
 CONFIDENT = 0.5
@@ -106,6 +107,12 @@ def eligible(
         "victim": (logits.argmax(1) == y) & accepted & ~logits.isnan().any(1),
         "judge": read(judge, x).label == y,
     }
+
+
+def there(attack: Any, y: Tensor) -> Tensor:
+    """Which images of the classes `y` are of the class already, `(B,)` bool, that an attack leads all to."""
+    target = getattr(attack, "target", None)
+    return y == target if isinstance(target, int) else torch.zeros_like(y, dtype=torch.bool)
 
 
 def judged_pairs(

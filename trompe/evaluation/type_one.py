@@ -22,7 +22,7 @@ from trompe.core.execution import device_of, metered, policy
 from trompe.evaluation.cases import Log, fingerprint, tensor_digest, weights_digest
 from trompe.evaluation.inputs import Data, Progress, admit, batches, clipped, length
 from trompe.evaluation.judge import about_judge
-from trompe.evaluation.pairs import Look, Pair, eligible, judged_pairs, stability
+from trompe.evaluation.pairs import Look, Pair, eligible, judged_pairs, stability, there
 from trompe.evaluation.records import Record, replace_file
 
 __all__ = ["Look", "Pair", "Result", "eligible", "judged_pairs", "over_stability", "stability"]
@@ -36,7 +36,7 @@ class Result:
         records: the success rate first, then each condition's own.
         pairs: what happened to each eligible example.
         asked: how many examples were looked at.
-        eligible: how many of them victim and judge both read correctly.
+        eligible: how many of them victim and judge both read correctly, and are not of the target already.
         complete: whether the time sufficed for all.
         images: originals and what became of them, `(eligible, 2, C, H, W)`, 8-bit.
     """
@@ -145,10 +145,13 @@ class _Run:
             admit(self.victim, x, y, seeds)
             self.known = True
         right = eligible(self.victim, self.judge, x, y, seeds)
-        rows = (right["victim"] & right["judge"]).nonzero()[:, 0]
+        both = right["victim"] & right["judge"]
+        already = both & there(self.attack, y)
+        rows = (both & ~already).nonzero()[:, 0]
         cost: dict[str, Any] = {
             "asked": len(x),
             **{name: int((~good).sum()) for name, good in right.items()},
+            "already": int(already.sum()),
         }
         if len(rows) == 0:
             return [], cost, torch.empty(0, 2, *x.shape[1:], dtype=torch.uint8)
@@ -197,6 +200,7 @@ def _result(run: _Run, log: Log, subject: str, complete: bool, images: Sequence[
         "asked": total("asked"),
         "victim erred": total("victim"),
         "judge erred": total("judge"),
+        "of the target already": total("already"),
     }
     records = stability(
         pairs,

@@ -47,7 +47,7 @@ class Judge(nn.Module):
     """`judge(x) -> Verdict`: independent classifiers vote, and detectors say whether the image is real.
 
     An image has the label that at least `agree` classifiers give it. Whoever is judged must share neither
-    weights nor architecture with a member; `zoo.judge_for` sees to that.
+    weights nor architecture with a member: `zoo.judge_for` trains its own, without the kinds it is told.
 
     Args:
         classifiers: by name, `model(x) -> logits (B, K)` each, in eval mode.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from trompe.data import Dataset
 from trompe.defenses.detectors import ReconstructionError
 from trompe.defenses.features import FeatureDistance
 from trompe.defenses.guarded import Guarded
+from trompe.models.classifiers import Kind
 from trompe.models.judge import UNDECIDED, Judge
 from trompe.zoo.making import get, parted
 from trompe.zoo.recipes import Recipe, judges
@@ -39,8 +40,9 @@ def judge_for(
     """The judge of a set of images: classifiers of other kinds than the victim's, and a test of realness.
 
     A residual net, a patch mixer and a vision transformer, each trained from its own seed on its own
-    deformations of five sixths of the training images, vote. None is convolutional as the attacker's
-    encoder is, or a perceptron; `without` leaves out the victim's kind. An image is real where its features
+    deformations of five sixths of the training images, vote (under 16 pixels a side no transformer, which
+    learns too slowly from so few). None is a perceptron, and of these only the residual net is convolutional,
+    as the attacker's encoder is; `without` leaves out the victim's kind. An image is real where its features
     lie no farther from those of real ones than usual (for every member) and a dense autoencoder restores it
     as well as usual; "usual" is set on the held-out sixth, so that all tests together refuse at most `fpr`
     of it.
@@ -50,14 +52,15 @@ def judge_for(
 
     Args:
         spec: as for `trompe.data.load`: a name, a file, a folder or a function.
-        without: kinds of classifiers that may not judge (`"resnet"`, `"mixer"`, `"transformer"`).
+        without: kinds of classifiers that may not judge, as `ClassifierConfig` names them.
         fpr: the share of real images that may be refused.
         root: the cache of trained models.
         progress: show bars while training, if standard error is a terminal.
 
     Raises:
-        UserError: data that a classifier cannot be trained on; nobody left to judge.
+        UserError: data that a classifier cannot be trained on; an unknown kind; nobody left to judge.
     """
+    _check_kinds(without)
     train, test = data.load(spec, "train"), data.load(spec, "test")
     if train.y is None:
         raise UserError(f"{spec} has no labels; a judge learns what images show from them")
@@ -86,6 +89,12 @@ def judge_for(
 
     keep(name, settings, parts, fit, root=root)
     return _judge(parts, read_card(weights_path(name, digest(settings), root))["metrics"])
+
+
+def _check_kinds(kinds: Sequence[str]) -> None:
+    unknown, known = set(kinds) - set(get_args(Kind)), ", ".join(get_args(Kind))
+    if unknown:
+        raise UserError(f"without: unknown kind {', '.join(sorted(unknown))}; known are {known}")
 
 
 def _assembled(copier: Recipe, nets: Sequence[Recipe], size: int) -> nn.ModuleDict:

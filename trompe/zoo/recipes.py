@@ -176,7 +176,8 @@ def judges(data: str, shape: tuple[int, ...], classes: int, n: int) -> Iterator[
     """Classifiers that judge others, of three kinds, and the autoencoder of `zoo.judge_for`.
 
     A sixth of the training examples is held out, for the judge's threshold. Images with a side of more than
-    40 pixels are taken for scenes, which may be mirrored; digits may not.
+    40 pixels are taken for scenes, which may be mirrored; digits may not. Under 16 pixels a side there is no
+    transformer: it learns too slowly from so few to be right.
 
     Args:
         data: what they are trained on, as for `trompe.data.load`.
@@ -200,6 +201,8 @@ def judges(data: str, shape: tuple[int, ...], classes: int, n: int) -> Iterator[
         "mixer": (_patched("mixer", widths[1], side // 7, **common), 6, 2e-3),
         "transformer": (_patched("transformer", widths[2], side // 4, **common), 6, 2e-3),
     }
+    if side < 16:
+        del nets["transformer"]
     copier = AutoencoderConfig(
         shape,
         latent=32,
