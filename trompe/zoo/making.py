@@ -163,10 +163,8 @@ def _stages(chosen: Recipe, model: nn.Module, classes: int) -> dict[str, Any]:
         common |= {"smoothing": chosen.smoothing, "augment": _augmented(chosen)}
         return {"": ClassifierStep(model, chosen.lr, **common)}
     if isinstance(chosen.model, FaceConfig):
-        common |= {"seed": chosen.seed, "augment": _augmented(chosen)}
-        common["traits"] = traits("train", published.root(None)) if chosen.traits else None
-        known = chosen.classes or classes
-        return {"": MarginStep(model, known, chosen.model.dimension, chosen.lr, **common)}
+        known, options = chosen.classes or classes, margin_options(chosen)
+        return {"": MarginStep(model, known, chosen.model.dimension, chosen.lr, **options)}
     if isinstance(chosen.model, GANConfig):
         return {"": GANStep(model, chosen.lr, **common)}
     if isinstance(chosen.model, VAEGANConfig):
@@ -176,6 +174,17 @@ def _stages(chosen: Recipe, model: nn.Module, classes: int) -> dict[str, Any]:
         return {"": SupervisedStep(model, chosen.lr, **common), "discriminator": second}
     dynamic = chosen.binarize == "dynamic"
     return {"": AutoencoderStep(model, chosen.lr, dynamic=dynamic, **common)}
+
+
+def margin_options(chosen: Recipe) -> dict[str, Any]:
+    """What the step that trains an embedder takes besides the classes and the rate."""
+    return {
+        "weight_decay": chosen.weight_decay,
+        "clip": chosen.clip,
+        "seed": chosen.seed,
+        "augment": _augmented(chosen),
+        "traits": traits("train", published.root(None)) if chosen.traits else None,
+    }
 
 
 def _augmented(chosen: Recipe) -> Callable[[Tensor], Tensor] | None:
