@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from trompe.evaluation.records import Record, read_records
 from trompe.experiments import reproduce
 from trompe.experiments.type_one import logit_pairing, table_1
 from trompe.experiments.type_one._pairing_page import rendered as pairing_page
 from trompe.experiments.type_one._squeeze_page import rendered as squeeze_page
-from trompe.experiments.type_one._strengthened import NETWORKS, ORIGINAL, PAIRED
+from trompe.experiments.type_one._strengthened import NETWORKS, ORIGINAL, PAIRED, Lab
 
 Outcome = tuple[list[Record], Path]
 
@@ -60,6 +61,24 @@ def test_all_and_the_successful_are_counted_apart(squeezed: Outcome) -> None:
         assert {r.n for r in some} == {round(won.value * won.n)}
 
 
+def test_eight_bits_are_measured_beside_what_was_found(squeezed: Outcome) -> None:
+    """A minimal perturbation may be rounded away, and the page says where that changes a verdict."""
+    records, page = squeezed
+    found = {r.config["set"]: r for r in of(records, "success")}
+    saved = {r.config["set"]: r for r in of(records, f"success{table_1.STORED}")}
+    assert found.keys() == saved.keys()
+    assert saved["DeepFool"].value < found["DeepFool"].value
+    assert {r.n for r in saved.values()} == {table_1.SCALES["smoke"].n}
+    assert "| As 8-bit files |" in page.read_text()
+    gone = [
+        replace(r, value=0.9, low=0.8, high=1.0)
+        if r.metric == f"rise over clean{table_1.STORED}" and r.config["set"] == "Type I"
+        else r
+        for r in records
+    ]
+    assert "of Type I the claim **does not hold** (90.0 points [80.0, 100.0])" in squeeze_page(gone)
+
+
 def test_a_minimal_perturbation_is_out_of_reach_of_a_high_threshold(squeezed: Outcome) -> None:
     """Half sure of each of two classes, the softmax is 0.71 from certainty of either."""
     records = squeezed[0]
@@ -98,6 +117,18 @@ def test_every_network_meets_every_set(paired: Outcome) -> None:
     made = of(records, "accuracy", set=logit_pairing.MADE_I, network=ORIGINAL, of="counted")
     assert all(r.n == 0 or r.value < 1 for r in made)
     assert "<svg" in (page.parent / "pictures" / logit_pairing.PICTURE).read_text()
+
+
+def test_no_image_that_was_sent_back_is_attacked_anew(paired: Outcome) -> None:
+    """What the second attack meets is what is left of its images, of which the first row has all."""
+    records = paired[0]
+    config = logit_pairing.SCALES["smoke"]
+    rest = Lab(config).halves[2].index
+    every = of(records, "over-stability", set=logit_pairing.MADE_I, network=ORIGINAL)[0]
+    anew = of(records, "over-stability", set=logit_pairing.OWN_I, network=ORIGINAL)[0]
+    first = Lab(config).made().index[: config.anew]
+    assert every.n == len(rest) < config.n
+    assert anew.n == int(torch.isin(first, rest).sum()) < config.anew
 
 
 def test_no_attack_makes_a_network_better_than_clean(paired: Outcome) -> None:

@@ -63,7 +63,8 @@ def _head(records: "list[Record]") -> str:
         f"{c['inner']} gradients at Linf {c['eps']:g}, the radius growing over the first {c['warm']}, with "
         f"logit pairing (λ = {c['weight']:g}) or without; or {c['epochs']:g} pass over the training images "
         f"with half of those of {c['n']} Type I examples in which a judge, classifiers and not people, sees "
-        f"the target and a real digit, {c['times']} times each. All else is measured. Type II: PGD with "
+        f"the target and a real digit, {c['times']} times each; the images that these were made of "
+        "are left out of every set but the clean one. Type II: PGD with "
         f"{c['pgd']} gradients on the original, or APGD with {c['apgd']} on the network itself (the worse "
         f"of cross-entropy and DLR), at the same radius. Type I: {c['steps']} steps; accuracy is the share "
         "read as the target of the examples that count: made on the original, those that the judge sees "
@@ -75,9 +76,8 @@ def _head(records: "list[Record]") -> str:
 def _accuracies(records: "list[Record]") -> str:
     columns = ["Accuracy"]
     for images in SETS:
-        counts = {_accuracy(records, name, images).n for name in NETWORKS}
-        some = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)}–{max(counts)}"
-        columns.append(f"{images} (n = {some})")
+        counts = [_accuracy(records, name, images).n for name in NETWORKS]
+        columns.append(f"{images} (n = {_span(counts)})")
     rows = [
         (
             name,
@@ -88,6 +88,12 @@ def _accuracies(records: "list[Record]") -> str:
     theirs = {images: f"{value:.1%}" for images, (value, _) in PUBLISHED.items()}
     rows.append((f"published, {PAIRED}", *(theirs.get(i) for i in SETS)))
     return markdown_table(Table("", tuple(columns), tuple(rows)))
+
+
+def _span(counts: "list[int]") -> str:
+    """The least and the largest."""
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low}–{high}"
 
 
 def _beside(record: "Record", images: str) -> str:
@@ -144,13 +150,15 @@ def _stability(records: "list[Record]") -> str:
     for name in NETWORKS:
         pair = [one(records, "over-stability", network=name, set=s) for s in (MADE_I, OWN_I)]
         rows.append((name, *map(rate, pair)))
-    first = one(records, "over-stability", network=ORIGINAL, set=OWN_I)
+    counts = [r.n for r in records if r.metric == "over-stability" and r.config["set"] == OWN_I]
     note = (
         "Over-stability: the judge sees the target and a real digit, and the network still gives the old "
-        f"class; of all attacked images{f', {first.n} of them anew' if first else ''}."
+        f"class; of all attacked images but those whose examples were sent back, {_span(counts)} of them "
+        "anew. What was sent back had really changed on the original, so its rates lie below those of an "
+        "attack on all images."
     )
     columns = ("Over-stability", MADE_I, OWN_I)
-    return markdown_table(Table("", columns, tuple(rows), note=note))
+    return f"{markdown_table(Table('', columns, tuple(rows)))}\n\n{note}"
 
 
 def _sent_back(records: "list[Record]") -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "one",
     "picture",
     "rate",
+    "rise",
     "strips",
 ]
 
@@ -156,6 +157,24 @@ def most(record: "Record | None", bound: float = 0.5) -> str:
     if record.low > bound:
         return "holds"
     return "does not hold" if record.high < bound else "is unresolved"
+
+
+def rise(metric: str, after: "Tensor", before: "Tensor", **rest: Any) -> "Record":
+    """A difference of two rates on the same examples, with Agresti & Min's interval for pairs (2005).
+
+    >>> import torch
+    >>> one, none = torch.tensor([True] * 3 + [False] * 97), torch.zeros(100, dtype=torch.bool)
+    >>> found = rise("m", one, none)
+    >>> found.value, round(found.low, 3), round(found.high, 3)
+    (0.03, -0.009, 0.067)
+    """
+    from trompe.evaluation.records import Record
+
+    up, down, n = int((after & ~before).sum()), int((before & ~after).sum()), len(after)
+    middle = (up - down) / (n + 2)
+    half = 1.96 * math.sqrt(up + down + 1 - (up - down) * middle) / (n + 2)
+    low, high = max(-1.0, middle - half), min(1.0, middle + half)
+    return Record(metric, (up - down) / n, n, low, high, "Agresti-Min 95%", **rest)
 
 
 def difference(one: "Record", other: "Record") -> tuple[float, float, float]:

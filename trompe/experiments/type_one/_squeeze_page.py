@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trompe.experiments.type_one._shown import find, mean, one, rate
-from trompe.experiments.type_one.table_1 import CLEAN, KNOWING, PICTURE, PUBLISHED, SURER, TYPE_ONE
+from trompe.experiments.type_one.table_1 import (
+    CLEAN,
+    KNOWING,
+    PICTURE,
+    PUBLISHED,
+    STORED,
+    SURER,
+    TYPE_ONE,
+)
 from trompe.reports import Table, markdown_table
 from trompe.reports.wording import percent
 
@@ -25,9 +33,10 @@ def rendered(records: "list[Record]") -> str:
     parts += [_belong(records, published), _table(records, own, False)]
     parts += [_verdict(records, at) for at in (published[-1], own[-1])]
     parts += [
-        _near(records, own[-1]),
+        _near(records, (published[-1], own[-1])),
         _reached(records, published[-1]),
         _successful(records, (published[-1], own[-1])),
+        _stored(records, (published[-1], own[-1])),
     ]
     parts += [_knowing(records, own[-1]), _picture(records)]
     return "\n\n".join(filter(None, parts))
@@ -53,7 +62,8 @@ def _head(records: "list[Record]", published: Sequence[str]) -> str:
         "Detection rates are of all attacked images, whether the attack succeeded or not; those of the "
         "successful alone follow below. Success of Type II: the victim errs. Success of Type I: the victim "
         "keeps its answer while a judge, classifiers and not people, sees the target class and a real digit. "
-        "Brackets are Wilson 95% intervals; published numbers stand beside ours."
+        "Brackets are Wilson 95% intervals; published numbers stand beside ours. The paper's claim is that "
+        "feature squeezing sees attacks of Type II and not those of Type I."
     )
 
 
@@ -143,25 +153,66 @@ def _within(record: "Record | None") -> str:
     return "**does not hold**" if record.low > NEAR or record.high < -NEAR else "**is unresolved**"
 
 
-def _near(records: "list[Record]", at: str) -> str:
-    """Why some attacks of Type I are noticed: how sure the victim is, beside how often it is asked again."""
+def _near(records: "list[Record]", thresholds: Sequence[str]) -> str:
+    """How sure the victim is of the old class, beside how often it is asked again, at both thresholds."""
     told = []
     for name in (TYPE_ONE, SURER):
         sure = one(records, "confidence in the old class", set=name)
         if sure is None:
             return ""
-        bins = find(records, "detection by confidence", set=name, at=at)
-        listed = ", ".join(
-            f"{rate(r)} of {r.n} at {percent(float(r.config['from']), 0)} to "
-            f"{percent(float(r.config['to']), 0)}"
-            for r in bins
-            if r.n
+        told.append(
+            f"{name} (mean confidence of the successful {mean(sure)}): "
+            + "; ".join(_by_confidence(records, name, at) for at in thresholds)
         )
-        told.append(f"{name} (mean confidence of the successful {mean(sure)}): {listed or 'none'}")
     return (
-        "**Type I and how sure the victim is.** An attack of Type I that stops where the victim still just "
-        "gives its old answer leaves the image near the victim's boundary, where any change tells, "
-        f"squeezing too. Noticed at {at}, by the victim's confidence in the old class: {'; '.join(told)}."
+        "**Type I and how sure the victim is.** Near the victim's boundary any change may tell, squeezing "
+        "too. Noticed, by the victim's confidence in the old class, of all attacked images on which it keeps "
+        f"it: {'. '.join(told)}. " + " ".join(_surer(records, at) for at in thresholds)
+    )
+
+
+def _above(record: "Record | None") -> str:
+    """Whether a difference is large, by its interval."""
+    if record is None or record.low is None or record.high is None:
+        return "is unresolved"
+    if record.low >= FAR:
+        return "**holds**"
+    return "**does not hold**" if record.high < FAR else "**is unresolved**"
+
+
+def _by_confidence(records: "list[Record]", name: str, at: str) -> str:
+    """The rates at one threshold, and whether the surest are noticed less often than the least sure."""
+    bins = [r for r in find(records, "detection by confidence", set=name, at=at) if r.n]
+    listed = ", ".join(
+        f"{rate(r)} of {r.n} at {percent(float(r.config['from']), 0)} to "
+        f"{percent(float(r.config['to']), 0)}"
+        for r in bins
+    )
+    if len(bins) < 2:
+        return f"at {at} {listed or 'none'}"
+    return f"at {at} {listed}, the surest {_beside(bins[-1], bins[0])} than the least sure"
+
+
+def _beside(one: "Record", other: "Record") -> str:
+    """How often one is noticed beside another, by their intervals."""
+    if (one.high or 0.0) < (other.low or 0.0):
+        return "less often"
+    return (
+        "more often" if (one.low or 0.0) > (other.high or 0.0) else "not clearly more or less often"
+    )
+
+
+def _surer(records: "list[Record]", at: str) -> str:
+    """Whether asking for a surer victim helps the attack at one threshold."""
+    plain, surer = (
+        one(records, "detection rate", set=n, at=at, of="all") for n in (TYPE_ONE, SURER)
+    )
+    clean = one(records, "detection rate", set=CLEAN, at=at, of="all")
+    if plain is None or surer is None or clean is None:
+        return ""
+    return (
+        f"At {at} the attack that asks for a surer victim is noticed {_beside(surer, plain)} than the other, "
+        f"and {_beside(surer, clean)} than clean images."
     )
 
 
@@ -193,6 +244,34 @@ def _successful(records: "list[Record]", at: Sequence[str]) -> str:
     return markdown_table(Table("", tuple(columns), tuple(rows)))
 
 
+def _stored(records: "list[Record]", at: Sequence[str]) -> str:
+    """The same of images as 8-bit files hold them, and which verdicts that changes."""
+    columns = ["As 8-bit files", "Success", *at, *(f"successful, {a}" for a in at)]
+    rows = []
+    for name in _rows(records):
+        row = [rate(one(records, f"success{STORED}", set=name))]
+        for of in ("all", "successful"):
+            found = [one(records, f"detection rate{STORED}", set=name, at=a, of=of) for a in at]
+            row += map(rate, found)
+        rows.append((name, *row))
+    table = markdown_table(Table("", tuple(columns), tuple(rows)))
+    return f"{table}\n\n{_changed(records, at)}"
+
+
+def _changed(records: "list[Record]", at: Sequence[str]) -> str:
+    """The attacks of which the claim has another verdict on 8-bit files."""
+    told = []
+    for a in at:
+        for name in _rows(records):
+            found, saved = (
+                one(records, f"rise over clean{end}", set=name, at=a) for end in ("", STORED)
+            )
+            say = _within if name in (TYPE_ONE, SURER) else _above
+            if say(found) != say(saved):
+                told.append(f"at {a} of {name} the claim {say(saved)} ({mean_points(saved)})")
+    return f"On 8-bit files {'; '.join(told) or 'every verdict on the claim is the same'}."
+
+
 def _knowing(records: "list[Record]", at: str) -> str:
     passed = one(records, "wrong and accepted", set=KNOWING)
     far = one(records, "L2 distance", set=KNOWING)
@@ -203,11 +282,12 @@ def _knowing(records: "list[Record]", at: str) -> str:
     return (
         "**Against who knows it.** Targeted C&W on the classifier with *rejected* for one more class, whose "
         "gradient passes the one-bit rounding by a slope in its place, is misread and accepted at "
-        f"{at} on {rate(passed)} of {passed.n} images, at a mean L2 distance of {mean(far)}. C&W that does "
+        f"{at} on {rate(passed)} of {passed.n} images, at a mean L2 distance of {mean(far)}; as 8-bit files "
+        f"on {rate(one(records, f'wrong and accepted{STORED}', set=KNOWING))}. C&W that does "
         f"not know needs {mean(unsure[0])} to be misread at all, and {mean(plain[0])} at "
         f"{str(plain[0].config['set']).partition(', ')[2]}. It tries the {passed.config['targets']} "
         "likeliest classes, so an attacker can do at least this. The detector raises the price of an "
-        "attack of Type II and does not stop it; an attack of Type I need not know of it."
+        "attack of Type II and does not stop it."
     )
 
 

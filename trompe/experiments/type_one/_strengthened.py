@@ -1,6 +1,6 @@
 """The networks that `type_one/logit_pairing` compares: a LeNet, and what other trainings make of it."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +34,8 @@ class Config:
         epochs: passes over the training images with the examples sent back.
         times: how often each of those examples stands among the training images.
         n: images that the Type I attack on the victim meets; half of what really changed is sent back, all
-            else is measured.
-        anew: images that the Type I attack on each other network meets.
+            other images are measured.
+        anew: images that the Type I attack on each network meets, before those sent back are left out.
         pgd, apgd: gradients of the attacks of Type II.
         steps, type_one_lr, options: of the Type I attack.
     """
@@ -108,8 +108,7 @@ class Lab:
         both = strengthened((train.x, train.y), pair, times=c.times, seed=c.seed)
         rest = torch.ones(len(found), dtype=torch.bool)
         rest[changed[both.sent]] = False
-        kept = {f.name: getattr(found, f.name)[rest] for f in fields(found)}
-        return both.x, both.y, replace(found, **kept)
+        return both.x, both.y, found.part(rest)
 
     def network(self, name: str) -> "nn.Module":
         """One of the networks."""

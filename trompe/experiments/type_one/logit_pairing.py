@@ -143,8 +143,11 @@ def _made_i(lab: Lab, name: str) -> Iterator["Record"]:
 
 
 def _own_i(lab: Lab, name: str) -> Iterator["Record"]:
-    """Type I examples made on the network itself, of which those count that really changed."""
+    """The same images, made anew on the network itself, of which those count that really changed."""
+    import torch
+
     found = lab.made(lab.network(name))
+    found = found.part(torch.isin(found.index, lab.halves[2].index))
     yield from _type_one(lab, name, OWN_I, found, lab.seen(found))
 
 
