@@ -124,7 +124,7 @@ def test_pairing_brings_pairs_together_and_names_part_them() -> None:
             cosine[name] = float(torch.cosine_similarity(model(face), model(example)))
     assert cosine["paired"] > 0.95
     assert cosine["named"] < cosine["paired"] - 0.2
-    assert cosine["parted"] < min(0.1, cosine["named"])
+    assert cosine["parted"] < cosine["named"] - 0.05
 
 
 def test_a_full_column_leaves_nothing_to_claim(strengthened: Outcome) -> None:
