@@ -406,7 +406,7 @@ def test_the_named_architectures_of_the_papers():
     ("settings", "says"),
     [
         ({"latent": 0}, "positive integers"),
-        ({"architecture": "transformer"}, "mlp or conv"),
+        ({"architecture": "transformer"}, "mlp, conv, bilinear"),
         ({"architecture": "conv", "shape": (64,)}, "shape (C, H, W)"),
         ({"likelihood": "poisson"}, "must be one of bernoulli, continuous_bernoulli, gaussian"),
         ({"activation": "gelu"}, "activation"),
