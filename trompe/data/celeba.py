@@ -17,7 +17,18 @@ from trompe.core.errors import UserError
 from trompe.data.archives import holds, members
 from trompe.data.dataset import Dataset
 
-__all__ = ["NAME", "SIDE", "TITLE", "WHERE", "Held", "held", "is_celeba", "load_celeba", "states", "traits"]
+__all__ = [
+    "NAME",
+    "SIDE",
+    "TITLE",
+    "WHERE",
+    "Held",
+    "held",
+    "is_celeba",
+    "load_celeba",
+    "states",
+    "traits",
+]
 
 NAME = "celeba"
 TITLE = "CelebA aligned faces, cropped (Liu, Luo, Wang, Tang 2015)"

@@ -130,7 +130,9 @@ def _judge(config: Config, victim: str, **how: Any) -> Any:
     """The judge of the data, without the victim's kind."""
     from trompe import zoo
 
-    return zoo.judge_for(config.data, without=(zoo.recipe(victim).model.kind,), progress=False, **how)
+    return zoo.judge_for(
+        config.data, without=(zoo.recipe(victim).model.kind,), progress=False, **how
+    )
 
 
 def _errors(config: Config) -> Iterator["Record"]:
