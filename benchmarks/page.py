@@ -146,8 +146,8 @@ def _type_one(records: Records) -> list[Goal]:
         share = left.seconds / whole.seconds
         shown = (
             f"{share:.2f} x the time of all steps, {left.extra['images per second']:.1f} beside "
-            f"{whole.extra['images per second']:.1f} images per second, success "
-            f"{left.extra['success']:.2f} beside {whole.extra['success']:.2f}"
+            f"{whole.extra['images per second']:.1f} images per second; answer kept and target read by one "
+            f"network, real or not: {left.extra['success']:.2f} beside {whole.extra['success']:.2f}"
         )
         made.append(Goal("Type I, the converged leave", "less than all steps", shown, share < 1))
     return made
@@ -239,7 +239,7 @@ TITLES = {
     "ddn": "DDN, 40 steps",
     "latent": "The attack on codes",
     "sweep": "A distortion-distortion sweep in one batch",
-    "type_one": "Type I, 500 steps among codes",
+    "type_one": "Type I, 500 steps; success: answer kept, target read by one network, real or not",
     "training": "Training throughput",
     "memory": "Memory of `evaluate`",
     "startup": "Starting",
