@@ -1,4 +1,4 @@
-"""What steps of a single model share, wherever they are: an optimiser, a schedule, and a state that resumes.
+"""What steps share, wherever they are: optimisers, a schedule, and a state that resumes.
 
 `trompe.training` runs steps; those of a defence live with the defence.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trompe.core.errors import UserError
 
-__all__ = ["ModelStep", "Optimizer", "Schedule", "constant", "one_cycle"]
+__all__ = ["ModelStep", "Optimizer", "PartsStep", "Schedule", "constant", "one_cycle"]
 
 Schedule = Callable[[float], float]
 Optimizer = Callable[..., torch.optim.Optimizer]
@@ -102,3 +102,32 @@ class ModelStep:
         self.model.load_state_dict(state["model"])
         # an optimiser keeps the tensors that it is given: they must not be another's
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+
+
+class PartsStep:
+    """What steps share whose model has parts that are trained apart: their optimisers, and the state.
+
+    Who extends it sets `model`, and `_optimizers` under the names of what they train.
+    """
+
+    model: Any
+    _optimizers: dict[str, torch.optim.Optimizer]
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The model, which holds all its networks."""
+        return {"model": self.model}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimisers, under the names of what they train."""
+        return dict(self._optimizers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed training needs."""
+        states = {name: each.state_dict() for name, each in self._optimizers.items()}
+        return {"model": self.model.state_dict(), "optimizers": states}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        self.model.load_state_dict(state["model"])
+        for name, optimizer in self._optimizers.items():
+            optimizer.load_state_dict(copy.deepcopy(state["optimizers"][name]))

@@ -1,15 +1,12 @@
 """The step of a GAN: a generator and a discriminator that learn from each other."""
 
-import copy
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trompe.core import random
 from trompe.core.errors import UserError
-from trompe.training.steps import Schedule
+from trompe.core.steps import PartsStep, Schedule
 
 __all__ = ["GANStep", "late_decay", "shifted"]
 
@@ -23,7 +20,7 @@ def late_decay(progress: float) -> float:
     return min(1.0, 2 - 2 * progress)
 
 
-class GANStep:
+class GANStep(PartsStep):
     r"""Train a discriminator and a generator in turn, on the hinge loss.
 
     .. math::
@@ -59,7 +56,7 @@ class GANStep:
         weight_decay: float = 0.0,
         clip: float | None = None,
     ) -> None:
-        self.model: Any = model
+        self.model = model
         self.schedule = schedule
         self.clip = clip
         self._optimizers = {
@@ -106,25 +103,6 @@ class GANStep:
         if self.clip is not None:
             nn.utils.clip_grad_norm_(_part(self.model, part).parameters(), self.clip)
         optimizer.step()
-
-    def modules(self) -> dict[str, nn.Module]:
-        """The model, which holds both networks."""
-        return {"model": self.model}
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimisers, under the names of what they train."""
-        return dict(self._optimizers)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything a resumed training needs."""
-        states = {name: each.state_dict() for name, each in self._optimizers.items()}
-        return {"model": self.model.state_dict(), "optimizers": states}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
-        self.model.load_state_dict(state["model"])
-        for name, optimizer in self._optimizers.items():
-            optimizer.load_state_dict(copy.deepcopy(state["optimizers"][name]))
 
 
 def shifted(x: Tensor, most: int) -> Tensor:

@@ -1,8 +1,6 @@
 """The step of a VAE-GAN: three networks, three losses, three optimisers."""
 
-import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +9,12 @@ from torch.nn import functional as F
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.losses import kl_to_prior, squared_distance
-from trompe.training.steps import Schedule, one_cycle
+from trompe.core.steps import PartsStep, Schedule, one_cycle
 
 __all__ = ["VAEGANStep"]
 
 
-class VAEGANStep:
+class VAEGANStep(PartsStep):
     r"""Train encoder, decoder and discriminator together (Larsen et al. 2016, algorithm 1).
 
     .. math::
@@ -53,7 +51,7 @@ class VAEGANStep:
     ) -> None:
         if not isinstance(getattr(model, "critic", None), nn.Module):
             raise UserError(f"{type(model).__name__} has no discriminator; build a VAEGANConfig")
-        self.model: Any = model
+        self.model = model
         self.schedule = schedule
         self.clip = clip
         named = dict(model.named_parameters())
@@ -101,25 +99,6 @@ class VAEGANStep:
             _give(some, grads, self.clip)
         for optimizer in self._optimizers.values():
             optimizer.step()
-
-    def modules(self) -> dict[str, nn.Module]:
-        """The model, which holds all three networks."""
-        return {"model": self.model}
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimisers, under the names of what they train."""
-        return dict(self._optimizers)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything a resumed training needs."""
-        states = {name: each.state_dict() for name, each in self._optimizers.items()}
-        return {"model": self.model.state_dict(), "optimizers": states}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
-        self.model.load_state_dict(state["model"])
-        for name, optimizer in self._optimizers.items():
-            optimizer.load_state_dict(copy.deepcopy(state["optimizers"][name]))
 
 
 def _give(parameters: Sequence[Tensor], grads: Sequence[Tensor], clip: float | None) -> None:
