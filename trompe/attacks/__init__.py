@@ -1,6 +1,6 @@
 """Attacks: a variable, a goal, a budget and a solver."""
 
-from trompe.attacks.adaptive import BPDA, EOT, StraightThrough
+from trompe.attacks.adaptive import BPDA, EOT, Still, StraightThrough
 from trompe.attacks.autoencoder import (
     LatentAttack,
     LatentClassifierAttack,
@@ -63,6 +63,7 @@ __all__ = [
     "ShiftStep",
     "SingularDirection",
     "Square",
+    "Still",
     "StraightThrough",
     "Trajectory",
     "Transfer",

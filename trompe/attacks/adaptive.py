@@ -17,7 +17,16 @@ from trompe.core.errors import UserError
 from trompe.core.execution import execution, predict
 from trompe.core.geometry import Ball
 
-__all__ = ["BPDA", "EOT", "Purified", "StraightThrough", "Wrapper", "straight_through"]
+__all__ = [
+    "BPDA",
+    "EOT",
+    "Drawing",
+    "Purified",
+    "Still",
+    "StraightThrough",
+    "Wrapper",
+    "straight_through",
+]
 
 
 @runtime_checkable
@@ -27,6 +36,13 @@ class Purified(Protocol):
     classifier: nn.Module
 
     def reconstruct(self, x: Tensor, /) -> Tensor: ...
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """A model that draws, and has a form that does not: `model.deterministic()`."""
+
+    def deterministic(self) -> nn.Module: ...
 
 
 class StraightThrough(nn.Module):
@@ -249,6 +265,42 @@ class EOT(Wrapper):
         draws = 1 if _classifies(self.attack) and _repeats(model, x[:1], seeds[:1]) else self.draws
         with execution(draws=draws):
             return self.attack.run(model, x, y, seeds)
+
+
+@dataclass(frozen=True)
+class Still(Wrapper):
+    """Attack a random defence as if it drew nothing, and deliver to it as it is.
+
+    Hlihor et al. 2020 switch the sampling off while attacking, and call that the worst case. It is a
+    transfer from the posterior's mean to its samples: `EOT` is the attack on what is deployed. Run both.
+
+    Args:
+        attack: any attack.
+
+    Raises:
+        UserError: on the call, when the model has no `deterministic()`.
+
+    >>> from trompe.attacks.gradient import FGSM
+    >>> Still(FGSM(Ball(0.1))).at(0.2).describe()["attack"]
+    'Still(FGSM)'
+    """
+
+    def check(self, model: nn.Module, x: Tensor, y: Tensor | None, seeds: Tensor) -> Tensor:
+        """What the attack inside checks, on the model without its draws."""
+        return self.attack.check(_still(model), x, y, seeds)
+
+    def run(self, model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
+        """The attack inside, on the model without its draws."""
+        return self.attack.run(_still(model), x, y, seeds)
+
+
+def _still(model: nn.Module) -> nn.Module:
+    if not isinstance(model, Drawing):
+        raise UserError(
+            f"{type(model).__name__} has no deterministic(), so its draws cannot be switched off; "
+            "EOT averages over them instead"
+        )
+    return model.deterministic()
 
 
 def _classifies(attack: Attack) -> bool:

@@ -74,6 +74,10 @@ class Reconstruct(nn.Module):
         """Logits `(B, K)` of the reconstruction."""
         return self.classifier(self.reconstruct(x))  # type: ignore[no-any-return]
 
+    def deterministic(self) -> "Reconstruct":
+        """The same networks without a draw: what an attacker differentiates who switches sampling off."""
+        return Reconstruct(self.autoencoder, self.classifier)
+
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return f"scale={self.scale}, input_noise={self.input_noise}, clip={self.clip}"

@@ -1,0 +1,1 @@
+"""Defence by reconstruction (Hlihor, Volpi & Malago 2020)."""
