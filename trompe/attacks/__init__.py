@@ -14,6 +14,7 @@ from trompe.attacks.elastic_net import EAD
 from trompe.attacks.elbo import ElboAttack
 from trompe.attacks.evasion import evading, watched
 from trompe.attacks.gradient import APGD, APGDT, BIM, FGSM, MIFGSM, PGD, RandFGSM
+from trompe.attacks.ladder import ladder
 from trompe.attacks.latent_type_one import LatentTypeI
 from trompe.attacks.level_set import LevelSet, NullSpace
 from trompe.attacks.peers import ARTAttack, AutoAttack, FoolboxAttack
@@ -72,5 +73,6 @@ __all__ = [
     "VerificationFGSM",
     "VerificationPGD",
     "evading",
+    "ladder",
     "watched",
 ]

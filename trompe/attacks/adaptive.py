@@ -25,6 +25,7 @@ __all__ = [
     "Still",
     "StraightThrough",
     "Wrapper",
+    "repeats",
     "straight_through",
 ]
 
@@ -262,7 +263,7 @@ class EOT(Wrapper):
 
     def run(self, model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
         """The attack inside, under a policy of that many draws."""
-        draws = 1 if _classifies(self.attack) and _repeats(model, x[:1], seeds[:1]) else self.draws
+        draws = 1 if _classifies(self.attack) and repeats(model, x[:1], seeds[:1]) else self.draws
         with execution(draws=draws):
             return self.attack.run(model, x, y, seeds)
 
@@ -311,8 +312,12 @@ def _classifies(attack: Attack) -> bool:
     return isinstance(inside, ClassifierAttack)
 
 
-def _repeats(model: nn.Module, x: Tensor, seeds: Tensor) -> bool:
-    """Whether the model draws nothing, from the streams or from a generator of its own."""
+def repeats(model: nn.Module, x: Tensor, seeds: Tensor) -> bool:
+    """Whether the model draws nothing, from the streams or from a generator of its own.
+
+    >>> repeats(nn.Flatten().eval(), torch.rand(1, 1, 2), random.seeds(0, 1))
+    True
+    """
     with random.streams(seeds) as used:
         first = predict(model, x)
     with random.streams(seeds):
