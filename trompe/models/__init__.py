@@ -35,6 +35,7 @@ from trompe.models.classifiers import (
 from trompe.models.contractive import contractive_penalty
 from trompe.models.faces import FaceConfig, FaceEmbedder, adapt_embedder, check_embedder
 from trompe.models.gans import ACGAN, GAN, ACGANConfig, GANConfig
+from trompe.models.image_maps import ImageMap, ImageMapConfig
 from trompe.models.quadratic import QuadraticConfig, QuadraticNet
 from trompe.models.svae import SVAE, SVAEConfig
 from trompe.models.vaegan import VAEGAN, VAEGANConfig
@@ -72,6 +73,8 @@ __all__ = [
     "FromProbabilities",
     "FromSigned",
     "GANConfig",
+    "ImageMap",
+    "ImageMapConfig",
     "LeNet5",
     "Normalized",
     "PythaeAutoencoder",
@@ -97,6 +100,7 @@ _MODELS: dict[type, Callable[..., nn.Module]] = {
     ClassifierConfig: ClassifierNet,
     FaceConfig: FaceEmbedder,
     GANConfig: GAN,
+    ImageMapConfig: ImageMap,
     QuadraticConfig: QuadraticNet,
     SVAEConfig: SVAE,
     VAEGANConfig: VAEGAN,

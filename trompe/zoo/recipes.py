@@ -11,6 +11,7 @@ from trompe.models import (
     ClassifierConfig,
     FaceConfig,
     GANConfig,
+    ImageMapConfig,
     SVAEConfig,
     VAEGANConfig,
 )
@@ -172,6 +173,16 @@ def _gans() -> Iterator[Recipe]:
     yield Recipe("celeba-gan", GANConfig(flips=True, shift=6), "celeba", epochs=16, **fast)
 
 
+def _reformers() -> Iterator[Recipe]:
+    """The two autoencoders of MagNet; the authors' training takes 100 passes in batches of 256."""
+    how: dict[str, Any] = {"batch": 64, "lr": 0.05, "weight_decay": 1e-6}
+    for data, shape in (("digits", (1, 8, 8)), ("mnist", (1, 28, 28))):
+        small = data == "digits"
+        how |= {"epochs": 60 if small else 8, "precision": "32-true" if small else "bf16-mixed"}
+        for number, layers in enumerate(((3, "average", 3), (3,)), 1):
+            yield Recipe(f"{data}-magnet-{number}", ImageMapConfig(shape, layers), data, **how)
+
+
 def judges(data: str, shape: tuple[int, ...], classes: int, n: int) -> Iterator[Recipe]:
     """Classifiers that judge others, of three kinds, and the autoencoder of `zoo.judge_for`.
 
@@ -243,6 +254,7 @@ RECIPES: dict[str, Recipe] = {
         *_svaes(),
         *_embedders(),
         *_gans(),
+        *_reformers(),
         *judges("mnist", (1, 28, 28), 10, 60_000),
     )
 }
