@@ -156,7 +156,7 @@ class _Rungs:
             yield AROUND, Transfer(self._averaged(self._apgd())).using(surrogate=straight)
 
     def _apgd(self) -> APGD:
-        return APGD(self.ball, steps=self._scaled(100), loss="dlr", domain=self.domain)
+        return APGD(self.ball, steps=self._scaled(100), domain=self.domain)
 
     def _averaged(self, attack: Attack) -> Attack:
         return EOT(attack, draws=self.draws) if self._is_random() else attack
