@@ -49,7 +49,7 @@ class Subject:
 
     Args:
         make: the attack for a domain.
-        victim: of which kind, `"classifier"`, `"autoencoder"`, `"embedder"` or `"supervised"`.
+        victim: of which kind, `"classifier"`, `"guarded"`, `"autoencoder"`, `"embedder"` or `"supervised"`.
         harm: `(model, x_adv, x, y) -> (B,)`, higher where the attack does better.
         bounded: whether it has a ball, and so a radius.
         draws: whether another seed must give another result.
@@ -197,8 +197,31 @@ def supervised(domain: Domain) -> Victim:
     return replace(victim, networks={"svae": svae})
 
 
+class Guarded(nn.Module):
+    """A classifier with a detector of roughness: how far neighbours in a row differ."""
+
+    def __init__(self, model: nn.Module, threshold: float) -> None:
+        super().__init__()
+        self.model, self.threshold = model, threshold
+        self.training = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+    def excess(self, x: Tensor) -> Tensor:
+        return x.flatten(1).diff(dim=1).square().sum(1) / self.threshold - 1
+
+
+def guarded(domain: Domain) -> Victim:
+    """The classifier behind a detector that accepts its examples, the roughest only just."""
+    victim = classifier(domain)
+    roughest = float(Guarded(victim.model, 1.0).excess(victim.x).amax()) + 1
+    return replace(victim, model=Guarded(victim.model, 1.01 * roughest))
+
+
 VICTIMS: dict[str, Callable[[Domain], Victim]] = {
     "classifier": classifier,
+    "guarded": guarded,
     "autoencoder": autoencoder,
     "embedder": embedder,
     "supervised": supervised,
@@ -207,7 +230,7 @@ VICTIMS: dict[str, Callable[[Domain], Victim]] = {
 
 def refers(subject: Subject, victim: Victim) -> Tensor | None:
     """What the subject's loss refers to when it is not told to reach a target."""
-    if subject.victim in ("classifier", "supervised") or "Classifier" in subject.name:
+    if subject.victim in ("classifier", "guarded", "supervised") or "Classifier" in subject.name:
         return victim.y
     return victim.target if getattr(subject.make(victim.domain), "targeted", False) else None
 

@@ -75,6 +75,17 @@ SUBJECTS.append(smallest("EAD", minimal(A.EAD, steps=40, rounds=3, lr=0.05, c=0.
 SUBJECTS.append(smallest("DDN", minimal(A.DDN, steps=25)))
 
 
+def misled_unseen(model: nn.Module, found: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """As much as the lesser of what the right answer has lost and what the detector still allows."""
+    return -torch.maximum(margin(model(found), y), model.excess(found))  # type: ignore[operator]
+
+
+SUBJECTS.append(
+    Subject("DetectorAware", within(A.DetectorAware, steps=15, rounds=3), "guarded", misled_unseen,
+            draws=True, ranks=False, targetable=False, enough=0.0)
+)  # fmt: skip
+
+
 def code_shift(model: nn.Module, found: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """How near the code came to the target's."""
     return -(model.encode(found).mean - model.encode(y).mean).norm(dim=1)  # type: ignore[operator]

@@ -10,6 +10,7 @@ from trompe.attacks.autoencoder import (
 from trompe.attacks.carlini_wagner import CW, ProjectedCW
 from trompe.attacks.decoupled import DDN
 from trompe.attacks.deepfool import DeepFool
+from trompe.attacks.detector_aware import DetectorAware
 from trompe.attacks.elastic_net import EAD
 from trompe.attacks.elbo import ElboAttack
 from trompe.attacks.evasion import evading, watched
@@ -44,6 +45,7 @@ __all__ = [
     "ARTAttack",
     "AutoAttack",
     "DeepFool",
+    "DetectorAware",
     "ElboAttack",
     "FoolboxAttack",
     "Goal",

@@ -65,6 +65,23 @@ class Guarded(nn.Module):
             verdicts.append(detector(x) <= threshold)
         return torch.stack(verdicts).all(0)
 
+    def excess(self, x: Tensor) -> Tensor:
+        """`max_d (s_d / t_d - 1)` `(B,)`, of scores s and thresholds t.
+
+        At most zero where the input is accepted; differentiable, for an attacker who knows the detectors.
+
+        Raises:
+            UserError: a threshold that is not above 0, or not set.
+        """
+        thresholds = {name: float(d.threshold) for name, d in self.detectors.items()}  # type: ignore[arg-type]
+        if not all(threshold > 0 for threshold in thresholds.values()):
+            raise UserError(
+                f"the thresholds must be above 0, got {thresholds}; call calibrate(clean, fpr) first"
+            )
+        scores = self.scores(x)
+        relative = [(scores[name] - t) / t for name, t in thresholds.items()]
+        return torch.stack(relative).amax(0)
+
     def decide(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits `(B, K)` and whether each answer is given, `(B,)` bool."""
         return self.classifier(x), self.accept(x)
@@ -108,7 +125,7 @@ class Rejecting(nn.Module):
         weight: w, of the detectors against the classes, in logits for a score of twice the threshold.
 
     Raises:
-        UserError: a weight or a threshold that is not above 0.
+        UserError: a weight that is not above 0; on the call, a threshold that is not.
 
     >>> from trompe.defenses.detectors import ReconstructionError
     >>> guarded = Guarded(nn.Identity(), [ReconstructionError(nn.ReLU())])
@@ -119,12 +136,8 @@ class Rejecting(nn.Module):
 
     def __init__(self, guarded: Guarded, weight: float = 10.0) -> None:
         super().__init__()
-        thresholds = [float(detector.threshold) for detector in guarded.detectors.values()]  # type: ignore[arg-type]
-        if not weight > 0 or not min(thresholds) > 0:
-            raise UserError(
-                f"the weight and all thresholds must be above 0, got {weight} and {thresholds}; "
-                "call calibrate(clean, fpr) first"
-            )
+        if not weight > 0:
+            raise UserError(f"the weight must be above 0, got {weight}")
         self.guarded = guarded
         self.weight = weight
         self.training = guarded.training
@@ -132,9 +145,5 @@ class Rejecting(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits `(B, K + 1)`."""
         logits = self.guarded(x)
-        excess = []
-        for name, score in self.guarded.scores(x).items():
-            threshold: Tensor = self.guarded.detectors[name].threshold  # type: ignore[assignment]
-            excess.append((score - threshold) / threshold)
-        refusal = logits.amax(1) + self.weight * torch.stack(excess).amax(0)
+        refusal = logits.amax(1) + self.weight * self.guarded.excess(x)
         return torch.cat([logits, refusal[:, None]], 1)

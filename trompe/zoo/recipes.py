@@ -179,8 +179,9 @@ def _reformers() -> Iterator[Recipe]:
     for data, shape in (("digits", (1, 8, 8)), ("mnist", (1, 28, 28))):
         small = data == "digits"
         how |= {"epochs": 60 if small else 8, "precision": "32-true" if small else "bf16-mixed"}
-        for number, layers in enumerate(((3, "average", 3), (3,)), 1):
-            yield Recipe(f"{data}-magnet-{number}", ImageMapConfig(shape, layers), data, **how)
+        both = ImageMapConfig(shape, (3, "average", 3)), ImageMapConfig(shape, (3,))
+        for number, model in enumerate(both, 1):
+            yield Recipe(f"{data}-magnet-{number}", model, data, **how)
 
 
 def judges(data: str, shape: tuple[int, ...], classes: int, n: int) -> Iterator[Recipe]:
