@@ -13,6 +13,7 @@ from trompe.attacks.adaptive import BPDA, EOT, Drawing, Purified, Still, Straigh
 from trompe.attacks.base import Attack
 from trompe.attacks.carlini_wagner import ProjectedCW
 from trompe.attacks.gradient import APGD, APGDT
+from trompe.attacks.latent_start import Coded, LatentStart
 from trompe.attacks.query import Square
 from trompe.attacks.transfer import Transfer
 from trompe.core import random
@@ -97,10 +98,17 @@ def ladder(
     if not effort > 0:
         raise UserError(f"effort must be above 0, got {effort}")
     bare = getattr(model, "classifier", None) if classifier is None else classifier
-    making = _Rungs(
-        model, ball, Images() if domain is None else domain, bare, surrogate, example, effort, draws
+    rungs = _Rungs(
+        model,
+        ball,
+        Images() if domain is None else domain,
+        bare,
+        surrogate,
+        effort,
+        draws if _is_random(model, example) else None,
+        _has_gradient(model, example),
     )
-    return dict(making.all())
+    return dict(rungs.all())
 
 
 @dataclass(frozen=True)
@@ -112,16 +120,20 @@ class _Rungs:
     domain: Domain
     bare: nn.Module | None
     surrogate: nn.Module | None
-    example: Tensor | None
     effort: float
-    draws: int
+    draws: int | None  # of a random model
+    exact: bool
 
     def all(self) -> Iterator[tuple[str, Attack]]:
         """The rungs that the model allows, in order."""
         yield from self._carried()
-        if self._has_gradient():
+        if self.exact:
             yield from self._through()
         yield from self._around()
+        if self.exact and isinstance(self.model, Coded):
+            half = self._scaled(50)
+            start = LatentStart(self.ball, steps=half, code_steps=half, domain=self.domain)
+            yield LATENT_START, self._averaged(start)
         if self.ball.norm != "L1":  # Square has no form there
             square = Square(self.ball, steps=self._scaled(5000), domain=self.domain)
             yield SQUARE, self._averaged(square)
@@ -138,9 +150,8 @@ class _Rungs:
         """Attacks along the exact gradient."""
         cw = ProjectedCW(self.ball, steps=self._scaled(100), domain=self.domain)
         if isinstance(self.model, Drawing):
-            # What only just fools the mean fools few draws: the paper's attack goes on to the end.
-            yield CW_MEAN, Still(cw if self._is_random() else replace(cw, early_stop=True))
-            if self._is_random():
+            yield CW_MEAN, Still(replace(cw, early_stop=not self.draws))
+            if self.draws:
                 yield MEAN, Still(replace(self._apgd(), early_stop=False))
         yield CW_RUNG, self._averaged(replace(cw, c=30.0, early_stop=True))
         yield APGD_RUNG, self._averaged(self._apgd())
@@ -159,22 +170,24 @@ class _Rungs:
         return APGD(self.ball, steps=self._scaled(100), domain=self.domain)
 
     def _averaged(self, attack: Attack) -> Attack:
-        return EOT(attack, draws=self.draws) if self._is_random() else attack
+        return EOT(attack, draws=self.draws) if self.draws else attack
 
     def _scaled(self, count: int) -> int:
         return max(5, round(count * self.effort))
 
-    def _is_random(self) -> bool:
-        if self.example is None:
-            return isinstance(self.model, Drawing)
-        return not repeats(self.model, self.example[:1], random.seeds(0, 1))
 
-    def _has_gradient(self) -> bool:
-        if self.example is None:
-            return True
-        x = self.example[:1].detach().clone().requires_grad_()
-        with torch.enable_grad():
-            value = self.model(x).sum()
-        if not value.requires_grad:
-            return False
-        return torch.autograd.grad(value, x, allow_unused=True)[0] is not None
+def _is_random(model: nn.Module, example: Tensor | None) -> bool:
+    if example is None:
+        return isinstance(model, Drawing)
+    return not repeats(model, example[:1], random.seeds(0, 1))
+
+
+def _has_gradient(model: nn.Module, example: Tensor | None) -> bool:
+    if example is None:
+        return True
+    x = example[:1].detach().clone().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        value = model(x).sum()
+    if not value.requires_grad:
+        return False
+    return torch.autograd.grad(value, x, allow_unused=True)[0] is not None
