@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +31,8 @@ class Case:
         shares: per radius, under the worst input so far, the shares of draws that are (correct, wrong,
             rejected, wrong on the input as delivered), and 1 if any draw was wrong.
         distances: per radius, norms of the perturbation of the worst input; empty where none was found.
+        alone: per attack that was measured alone, and per radius, the same shares under what it found
+            there, and last the share of wrong on the draws by which inputs are chosen.
     """
 
     index: int
@@ -41,6 +43,7 @@ class Case:
     attack: str = ""
     shares: Sequence[Sequence[float]] = ()
     distances: Sequence[Mapping[str, float]] = ()
+    alone: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
 
 
 def weights_digest(model: nn.Module) -> str:
