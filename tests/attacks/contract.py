@@ -26,6 +26,7 @@ from trompe.core.errors import UserError
 from trompe.core.execution import metered
 from trompe.core.geometry import norm, per_example
 from trompe.core.losses import margin
+from trompe.defenses import Reconstruct
 
 Domain = Images | Vectors
 Harm = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
@@ -49,7 +50,8 @@ class Subject:
 
     Args:
         make: the attack for a domain.
-        victim: of which kind, `"classifier"`, `"guarded"`, `"autoencoder"`, `"embedder"` or `"supervised"`.
+        victim: of which kind, `"classifier"`, `"guarded"`, `"defended"`, `"autoencoder"`, `"embedder"` or
+            `"supervised"`.
         harm: `(model, x_adv, x, y) -> (B,)`, higher where the attack does better.
         bounded: whether it has a ball, and so a radius.
         draws: whether another seed must give another result.
@@ -219,9 +221,21 @@ def guarded(domain: Domain) -> Victim:
     return replace(victim, model=Guarded(victim.model, 1.01 * roughest))
 
 
+def defended(domain: Domain) -> Victim:
+    """The classifier behind the autoencoder, and the examples that it gets right there."""
+    victim, coder = classifier(domain), autoencoder(domain).model
+    model = Reconstruct(coder, victim.model)
+    model.training = False
+    with torch.no_grad():
+        right = model(victim.x).argmax(1) == victim.y
+    rows = {name: getattr(victim, name)[right] for name in ("x", "y", "target")}
+    return replace(victim, model=model, **rows)
+
+
 VICTIMS: dict[str, Callable[[Domain], Victim]] = {
     "classifier": classifier,
     "guarded": guarded,
+    "defended": defended,
     "autoencoder": autoencoder,
     "embedder": embedder,
     "supervised": supervised,
@@ -230,7 +244,10 @@ VICTIMS: dict[str, Callable[[Domain], Victim]] = {
 
 def refers(subject: Subject, victim: Victim) -> Tensor | None:
     """What the subject's loss refers to when it is not told to reach a target."""
-    if subject.victim in ("classifier", "guarded", "supervised") or "Classifier" in subject.name:
+    if (
+        subject.victim in ("classifier", "guarded", "defended", "supervised")
+        or "Classifier" in subject.name
+    ):
         return victim.y
     return victim.target if getattr(subject.make(victim.domain), "targeted", False) else None
 
@@ -402,7 +419,7 @@ def beats_noise_of_its_norm(subject: Subject, victim: Victim) -> None:
     made = harm(subject, victim, found).mean()
     start = harm(subject, victim, victim.x).mean()
     for draw in range(3):
-        with random.streams(random.seeds(100 + draw, 64)):
+        with random.streams(random.seeds(100 + draw, len(found))):
             noise = random.signs(tuple(found.shape), found)
         noise = noise * per_example(size / norm(noise, kind), noise)
         luck = harm(subject, victim, victim.domain.project(victim.x + noise)).mean()

@@ -75,6 +75,14 @@ SUBJECTS.append(smallest("EAD", minimal(A.EAD, steps=40, rounds=3, lr=0.05, c=0.
 SUBJECTS.append(smallest("DDN", minimal(A.DDN, steps=25)))
 
 
+SUBJECTS += [
+    Subject("Still", lambda d: A.Still(A.PGD(ball(d), steps=10, domain=d)), "defended", misled,
+            draws=True, steps=False, targetable=False, enough=0.0),
+    Subject("LatentStart", within(A.LatentStart, steps=15, code_steps=15, rounds=3), "defended", misled,
+            targetable=False, enough=0.0),
+]  # fmt: skip
+
+
 def misled_unseen(model: nn.Module, found: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """As much as the lesser of what the right answer has lost and what the detector still allows."""
     return -torch.maximum(margin(model(found), y), model.excess(found))  # type: ignore[operator]

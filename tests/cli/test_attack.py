@@ -64,9 +64,9 @@ def test_every_attack_has_a_verb() -> None:
         kinds = [getattr(loaded, name) for name in loaded.__all__]
         listed |= {k for k in kinds if isinstance(k, type) and issubclass(k, Attack)}
     outside = {"Attack", "AutoencoderAttack", "ClassifierAttack", "Named", "Peer"}  # abstract
-    around = {"BPDA", "EOT", "Still", "Transfer", "Wrapper"}  # --bpda, --eot, --surrogate
+    around = {"BPDA", "EOT", "Still", "Transfer", "Wrapper"}  # --bpda, --eot, --still, --surrogate
     outside |= {"VerificationAttack", "VerificationFGSM", "VerificationPGD"}  # of pairs
-    outside |= {"LatentTypeI", "LevelSet", "NullSpace"}  # on codes, and on spheres
+    outside |= {"LatentStart", "LatentTypeI", "LevelSet", "NullSpace"}  # on codes, and on spheres
     assert {kebab(k.__name__) for k in listed if k.__name__ not in outside | around} == set(
         COMMANDS
     )
@@ -225,6 +225,7 @@ def test_what_is_put_around_an_attack(run: Run, home: Path) -> None:
     assert names["--eot"] == "EOT(PGD)"
     assert names["--surrogate"] == "Transfer(PGD)"
     assert "purifi" in run("attack", "pgd", *given, "--bpda").err
+    assert "has no deterministic()" in run("attack", "pgd", *given, "--still").err
 
 
 def test_seed_and_precision_reach_the_search(run: Run, home: Path) -> None:

@@ -16,6 +16,7 @@ from trompe.attacks.elbo import ElboAttack
 from trompe.attacks.evasion import evading, watched
 from trompe.attacks.gradient import APGD, APGDT, BIM, FGSM, MIFGSM, PGD, RandFGSM
 from trompe.attacks.ladder import ladder
+from trompe.attacks.latent_start import LatentStart
 from trompe.attacks.latent_type_one import LatentTypeI
 from trompe.attacks.level_set import LevelSet, NullSpace
 from trompe.attacks.peers import ARTAttack, AutoAttack, FoolboxAttack
@@ -52,6 +53,7 @@ __all__ = [
     "ImageTransition",
     "LatentAttack",
     "LatentClassifierAttack",
+    "LatentStart",
     "LatentTypeI",
     "LevelSet",
     "NormPenalty",

@@ -155,7 +155,7 @@ class _Rungs:
                 yield MEAN, Still(replace(self._apgd(), early_stop=False))
         yield CW_RUNG, self._averaged(replace(cw, c=30.0, early_stop=True))
         yield APGD_RUNG, self._averaged(self._apgd())
-        towards = APGDT(self.ball, steps=self._scaled(50), domain=self.domain)
+        towards = APGDT(self.ball, steps=self._scaled(100), domain=self.domain)
         yield APGDT_RUNG, self._averaged(towards)
 
     def _around(self) -> Iterator[tuple[str, Attack]]:

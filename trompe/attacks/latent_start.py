@@ -66,7 +66,7 @@ class LatentStart(ClassifierAttack):
     code_steps: int = field(default=50, kw_only=True)
     rounds: int = field(default=5, kw_only=True)
     lr: float = field(default=0.1, kw_only=True)
-    confidence: float = field(default=0.0, kw_only=True)
+    confidence: float = field(default=10.0, kw_only=True)
     early_stop: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:

@@ -209,6 +209,13 @@ class OnClassifier(AttackCommand):
         ),
     ] = False
 
+    still: Annotated[
+        bool,
+        option(
+            "Switch the model's draws off while attacking; what is found meets the model as it is."
+        ),
+    ] = False
+
     surrogate: Annotated[
         str | None,
         option(
@@ -229,13 +236,15 @@ class OnClassifier(AttackCommand):
 
     def measured(self, model: "nn.Module", attack: "Attack", setting: "Setting") -> "Taken":
         """The attack inside what was put around it."""
-        from trompe.attacks.adaptive import BPDA, EOT
+        from trompe.attacks.adaptive import BPDA, EOT, Still
         from trompe.attacks.transfer import Transfer
         from trompe.evaluation.applied import on_classifier
 
         targeted = bool(getattr(attack, "targeted", False))
         if self.bpda:
             attack = BPDA(attack)
+        if self.still:
+            attack = Still(attack)
         if self.eot is not None:
             attack = EOT(attack, draws=self.eot)
         if self.surrogate is not None:

@@ -41,6 +41,7 @@ _OURS: dict[str, tuple[str, ...]] = {
         "limit", "count", "max-samples", "size",
     ),
     "draws": ("eot-iter", "eot-iters", "eot-steps", "n-draws", "num-draws", "mc-samples"),
+    "still": ("deterministic", "no-sampling", "no-draws"),
     "eot": ("eot-iter", "eot-iters", "eot-steps"),
     "model": (
         "checkpoint", "ckpt", "weights", "model-path", "model-name", "arch", "net", "network",
@@ -82,7 +83,7 @@ _ADVICE = {
     "quiet": "progress is shown on a terminal only; redirect what you do not want",
     "config": "options are the configuration; a report repeats the command that made it",
 }
-_AROUND = {"eot": "--eot 20", "bpda": "--bpda", "transfer": "--surrogate MODEL"}
+_AROUND = {"eot": "--eot 20", "bpda": "--bpda", "still": "--still", "transfer": "--surrogate MODEL"}
 _VERBS = {
     "train": "trompe zoo train",
     "models": "trompe zoo list",
