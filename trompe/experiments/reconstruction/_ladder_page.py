@@ -1,0 +1,193 @@
+"""The page of `reconstruction/ladder`: rungs as rows, defences as columns."""
+
+from typing import TYPE_CHECKING
+
+from trompe.attacks.ladder import CW_MEAN, OBLIVIOUS, SQUARE, SURROGATE
+from trompe.experiments.reconstruction.ladder import FALL, NEAR
+from trompe.reports import Forest, Metric, Table, markdown_table
+from trompe.reports.pictures import standalone
+from trompe.reports.wording import percent
+
+if TYPE_CHECKING:
+    from trompe.evaluation.records import Record
+
+__all__ = ["drawn", "points", "rate", "rendered"]
+
+PICTURE = "reconstruction-ladder.svg"
+CAPTION = "What each attacker leaves standing"
+CLEAN, WORST, EACH = "not attacked", "worst rung", "worst case per image"
+CLOSE, FAR = 0.1, 0.3
+"""How little may be lost to the oblivious attacker, and how much more to the worst rung, in shares."""
+
+
+def rate(record: "Record | None") -> str | None:
+    """A share with its interval."""
+    if record is None or record.low is None or record.high is None:
+        return None
+    return f"{percent(record.value)} [{percent(record.low, 0)}, {percent(record.high, 0)}]"
+
+
+def points(record: "Record") -> str:
+    """A difference of shares in points, with its interval."""
+    low, high = _ends(record)
+    return f"{100 * record.value:.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _ends(record: "Record") -> tuple[float, float]:
+    return record.low or 0.0, record.high or 0.0
+
+
+class _Found:
+    """The records of one defence."""
+
+    def __init__(self, name: str, records: "list[Record]") -> None:
+        self.name = name
+        self.records = [record for record in records if record.subject == name]
+
+    @property
+    def clean(self) -> "Record":
+        """Accuracy without an attack."""
+        return next(r for r in self.records if r.metric == "clean accuracy")
+
+    @property
+    def random(self) -> bool:
+        """Whether the defence draws."""
+        return "scale 0" not in self.name
+
+    def at(self, eps: float) -> "dict[str, Record]":
+        """The rungs at a radius."""
+        here = [r for r in self.records if r.metric == "robust accuracy" and r.eps == eps]
+        return {r.attack: r for r in here if " + " not in r.attack}
+
+    def each(self, eps: float) -> "Record":
+        """The worst case of each image at a radius."""
+        here = [r for r in self.records if r.metric == "robust accuracy" and r.eps == eps]
+        return next(r for r in here if " + " in r.attack)
+
+    def worst(self, eps: float) -> "Record":
+        """The rung that leaves least; the first of equals."""
+        return min(self.at(eps).values(), key=lambda r: r.value)
+
+    def about(self, metric: str) -> "Record":
+        """The record of a metric."""
+        return next(r for r in self.records if r.metric == metric)
+
+
+def _all(records: "list[Record]") -> list[_Found]:
+    return [_Found(name, records) for name in dict.fromkeys(r.subject for r in records)]
+
+
+def _radii(records: "list[Record]") -> list[float]:
+    return sorted({r.eps for r in records if r.eps is not None})
+
+
+def rendered(records: "list[Record]") -> str:
+    """Picture, tables, claims, doctor."""
+    found, radii = _all(records), _radii(records)
+    parts = [f"![{CAPTION}](pictures/{PICTURE})", _head(records, found)]
+    for eps in reversed(radii):
+        parts += [f"### At Linf {eps:g}", _table(found, eps)]
+    parts += ["### What follows", _claims(found, radii[-1]), _hidden(found, radii[-1])]
+    parts += ["### The doctor", _doctor(found)]
+    return "\n\n".join(filter(None, parts))
+
+
+def _head(records: "list[Record]", found: list[_Found]) -> str:
+    config, n = records[0].config, found[0].clean.n
+    det, random = config["effort"], config["random"]
+    return (
+        f"The first {n} test images of {config['data']}. Each rung meets all images that are read rightly "
+        "when clean, and is judged alone; the *worst rung* is the one that leaves least, the *worst case per "
+        "image* lets each image meet the rung that is worst for it. At scale 1 the defence draws: accuracies "
+        f"are expectations over {config['looks']} fresh draws, and an image counts by its share of them. "
+        f"Attackers spend {det['share']:g} of the full ladder's steps and {det['queries']} queries where "
+        f"nothing is drawn; where the defence draws {random['share']:g}, {random['draws']} draws in each "
+        f"gradient, and {random['queries']} queries of as many draws. The surrogate is a VAE and a network "
+        "of another seed. *C&W through the mean* is the paper's attack. Brackets are Wilson 95% intervals."
+    )
+
+
+def _table(found: list[_Found], eps: float) -> str:
+    names = list(dict.fromkeys(name for f in found for name in f.at(eps)))
+    rows: list[tuple[str | None, ...]] = [(CLEAN, *(rate(f.clean) for f in found))]
+    for name in names:
+        cells = []
+        for f in found:
+            told = rate(f.at(eps).get(name))
+            cells.append(f"{told}, worst" if f.worst(eps).attack == name else told)
+        rows.append((name, *cells))
+    rows.append((EACH, *(rate(f.each(eps)) for f in found)))
+    if any(f.random for f in found):
+        one = "the same, right on every draw"
+        rows.append((one, *(percent(1 - f.each(eps).extra["wrong on any draw"]) for f in found)))
+    return markdown_table(Table("", ("Rung", *(f.name for f in found)), tuple(rows)))
+
+
+def _claims(found: list[_Found], eps: float) -> str:
+    lines = []
+    for f in found:
+        near, fall = f.about(NEAR), f.about(FALL)
+        low, high = _ends(near)
+        close = _verdict(high <= CLOSE, low > CLOSE)
+        low, high = _ends(fall)
+        far = _verdict(low >= FAR, high < FAR)
+        lines.append(
+            f"- {f.name}: the oblivious attacker costs {points(near)}; that this is near the clean accuracy "
+            f"{close}. The worst rung, {fall.attack}, costs {points(fall)} more; that it lies far below "
+            f"{far}."
+        )
+    head = (
+        f"At {eps:g}, paired image by image with 95% intervals; *near* is at most {percent(CLOSE, 0)} below, "
+        f"*far below* at least {percent(FAR, 0)}:"
+    )
+    return "\n".join([head, "", *lines])
+
+
+def _verdict(holds: bool, fails: bool) -> str:
+    return "**holds**" if holds else "**does not hold**" if fails else "is **unresolved**"
+
+
+def _hidden(found: list[_Found], eps: float) -> str:
+    """What the paper's attack does not see, and whether who sees no gradient does better than who does."""
+    gaps = {f.name: f.at(eps)[CW_MEAN].value - f.worst(eps).value for f in found}
+    most = max(gaps, key=gaps.__getitem__)
+    blind = [f.name for f in found if f.worst(eps).attack in (OBLIVIOUS, SURROGATE, SQUARE)]
+    told = (
+        f"**Gradients are masked** on {'; '.join(blind)}: the worst rung sees none."
+        if blind
+        else "On every defence the worst rung is one that follows gradients: no black box is better."
+    )
+    return (
+        f"The paper's attack leaves up to {100 * gaps[most]:.1f} points more standing than the worst rung "
+        f"({most}). {told}"
+    )
+
+
+def _doctor(found: list[_Found]) -> str:
+    rows = []
+    for f in found:
+        said = f.about("checks passed")
+        failed = [
+            f"{name}: {detail}" for name, (ok, detail) in said.config["checks"].items() if ok is False
+        ]  # fmt: skip
+        passed = f"{said.counts['passed']} of {said.counts['asked']}"
+        rows.append((f.name, passed, "; ".join(failed) or None, said.config["verdict"]))
+    n = found[0].about("checks passed").n
+    table = Table("", ("Defence", "Passed", "Failed", "Verdict"), tuple(rows))
+    return f"{n} images, at the largest radius.\n\n" + markdown_table(table)
+
+
+def drawn(records: "list[Record]") -> dict[str, str]:
+    """Intervals at the largest radius: a line for each defence."""
+    eps = _radii(records)[-1]
+    groups = (CLEAN, OBLIVIOUS, CW_MEAN, WORST)
+    rows = []
+    for f in _all(records):
+        here = (f.clean, f.at(eps)[OBLIVIOUS], f.at(eps)[CW_MEAN], f.worst(eps))
+        marks = [
+            Metric(name, r.value, r.low, r.high, r.n, "rate")
+            for name, r in zip(groups, here, strict=True)
+        ]
+        rows.append((f.name, tuple(marks)))
+    figure = Forest(CAPTION, f"accuracy at Linf {eps:g}", groups, tuple(rows), percent=True)
+    return {PICTURE: standalone(figure) + "\n"}
