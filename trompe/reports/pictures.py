@@ -2,27 +2,68 @@
 
 import re
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from trompe.evaluation.records import replace_file
 from trompe.reports.document import Curve, Forest, Grid, Image, Report
-from trompe.reports.figures import curve, forest
+from trompe.reports.figures import curve, forest, swatch
 from trompe.reports.images import png_bytes
 
-__all__ = ["mosaic", "pictures", "standalone"]
+__all__ = ["mosaic", "panels", "pictures", "standalone"]
 
 _GAP, _SIDE, _LINE, _LETTERS = 6, 84, 18, 12
 """Pixels: between two images, an image's side, a line of words, and the height of its letters."""
+
+
+_PAPER = 'style="background:#fff;color:#1a1d20;font-family:sans-serif" '
 
 
 def standalone(figure: Curve | Forest) -> str:
     """The wide drawing of a figure as an SVG document, on white."""
     drawn = curve(figure) if isinstance(figure, Curve) else forest(figure)
     wide = drawn[: drawn.index("</svg>") + 6]
-    style = 'style="background:#fff;color:#1a1d20;font-family:sans-serif" '
-    return wide.replace("<svg ", f"<svg {style}", 1)
+    return wide.replace("<svg ", f"<svg {_PAPER}", 1)
+
+
+def panels(figures: Sequence[Curve], columns: int = 2) -> str:
+    """Several curves as one SVG document: their narrow drawings side by side, a key beneath each row.
+
+    A row is to hold figures of the same lines, for its key is that of its first.
+
+    >>> from trompe.reports.document import Series
+    >>> one = Curve("A", "eps", "accuracy", (Series("MLP", (0, 1), (1, 0)),))
+    >>> panels([one, one]).count("<svg")
+    4
+    """
+    width, height, title = 340, 290, 24
+    step, parts = title + height + 2 * _LINE, []
+    for place, figure in enumerate(figures):
+        left, top = place % columns * width, place // columns * step
+        drawn = curve(figure)
+        narrow = drawn[drawn.index("</svg>") + 6 :]
+        parts.append(narrow.replace("<svg ", f'<svg x="{left}" y="{top + title}" ', 1))
+        words = f'<text x="{left + 2}" y="{top + _LINE}" font-weight="bold">{escape(figure.caption)}</text>'
+        parts.append(words if place % columns else words + _key(figure, top + title + height))
+    across, down = width * min(columns, len(figures)), step * -(-len(figures) // columns)
+    head = (
+        f'<svg {_PAPER}viewBox="0 0 {across} {down}" width="{across}" height="{down}" role="img" '
+        'font-size="13" fill="currentColor" xmlns="http://www.w3.org/2000/svg">'
+        "<style>.rule{stroke:#d9dde1}.faint{stroke:#eef0f2}.axis{stroke:#5f656d}</style>"
+    )
+    return "".join([head, *parts, "</svg>"])
+
+
+def _key(figure: Curve, top: int) -> str:
+    """Each line of a figure with its name, in a row."""
+    parts, left = [], 48
+    for index, series in enumerate(figure.series):
+        sign = swatch(index).replace("<svg ", f'<svg x="{left}" y="{top + 2}" ', 1)
+        parts.append(f'{sign}<text x="{left + 36}" y="{top + 13}">{escape(series.label)}</text>')
+        left += 60 + 8 * len(series.label)
+    return "".join(parts)
 
 
 def mosaic(grid: Grid, rows: int = 4, *, titled: bool = False) -> Image:
