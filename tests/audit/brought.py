@@ -99,6 +99,10 @@ def wary(classifier: nn.Module) -> nn.Module:
     return Guarded(classifier, [ReconstructionError(Pooled())]).calibrate(x, fpr=0.05).eval()
 
 
+def guarded() -> nn.Module:
+    return wary(Nearest())
+
+
 def kl() -> nn.Module:
     from diffusers import AutoencoderKL
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.audit.brought import Nearest
 from trompe import zoo
-from trompe.audit import Estimate, Plan, audit, run, spread
+from trompe.audit import Estimate, Plan, audit, guard, run, spread
 from trompe.audit.victim import recipe as usual
 from trompe.models.judge import Judge
 from trompe.reports import Report
@@ -41,8 +41,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(found, epochs=16.0 if "autoencoder" in found.name else 3.0)
 
     monkeypatch.setattr(zoo, "judge_for", judge_for)
-    monkeypatch.setattr(run, "recipe", recipe)
-    monkeypatch.setattr(spread, "recipe", recipe)
+    for module in (guard, run, spread):
+        monkeypatch.setattr(module, "recipe", recipe)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The audit from end to end, on digits: what it claims, and that it claims no more."""
 
 import json
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,25 @@ from trompe.audit import (
     Plan,
     audit,
     classifier,
-    defense,
     estimate,
+    guard,
     margins,
     over_stability,
     pairs,
     run,
     transit,
 )
+from trompe.audit.classifier import Subject
+from trompe.audit.rungs import Rungs
 from trompe.core import random
 from trompe.core.errors import UserError
 from trompe.core.execution import policy
 from trompe.core.geometry import norm
-from trompe.evaluation import read_records
+from trompe.data import load
+from trompe.evaluation import Record, Result, read_records
 from trompe.evaluation.autoencoder import partners
-from trompe.reports import Curve, Report, Table, compare, read
+from trompe.evaluation.cases import Case
+from trompe.reports import Curve, Forest, Grid, Report, Table, compare, read
 
 BROUGHT = "tests.audit.brought:"
 DEFENDED = "classifier behind the defence"
@@ -131,11 +136,13 @@ def test_the_stronger_attacker_is_the_stronger(first: Report) -> None:
     aims = [values(first, f"autoencoder: {name} at") for name in
             ("AS-target", "AS-ignore-target", "AS untargeted")]  # fmt: skip
     assert all(a <= b <= c for a, b, c in zip(*aims, strict=True))
-    knowing = [m for m in first.metrics if m.name.startswith(f"{DEFENDED}: {ROBUST}")]
-    blind = {m.name: m.value for m in knowing if "oblivious" in m.name}
-    for metric in knowing:
-        if "oblivious" not in metric.name:
-            assert metric.value <= blind[f"{metric.name} (oblivious attacker)"]
+    for eps in (0.1, 0.2, 0.3):
+        found = [
+            first.metric(f"{DEFENDED}: {ROBUST} {eps}{who}")
+            for who in ("", " (worst rung)", " (oblivious attacker)")
+        ]
+        per_image, worst, blind = (m.value for m in found if m is not None)
+        assert per_image <= worst <= blind
 
 
 def test_the_spread_is_over_trainings(first: Report) -> None:
@@ -273,7 +280,81 @@ def test_a_defence_by_reconstruction(audited: Audited) -> None:
     ]
     assert "nearest behind reconstruction" in report.verdict
     assert any(f.headline.startswith("The defence ") for f in report.findings)
-    assert len(values(report, f"{DEFENDED}: {ROBUST}")) == 6
+    assert len(values(report, f"{DEFENDED}: {ROBUST}")) == 9
+    forest, table, curve, grid = report.sections[1].blocks
+    assert isinstance(forest, Forest)
+    assert isinstance(table, Table)
+    assert isinstance(curve, Curve)
+    assert isinstance(grid, Grid)
+    rungs = [str(row[0]).removesuffix(" (worst)") for row in table.rows]
+    assert rungs[:2] == ["oblivious", "surrogate"]
+    assert rungs[-1] == "worst case per image"
+    assert [name for name, _ in forest.rows] == ["not attacked", *rungs, "without the defence"]
+    assert sum("(worst)" in str(row[0]) for row in table.rows) == 1
+    assert grid.column_titles[-1] == "as the classifier is shown it"
+    assert [line.label for line in curve.series][:3] == [
+        "not attacked", "oblivious attacker", "worst rung",
+    ]  # fmt: skip
+
+
+def test_a_random_reconstruction_is_tried_as_often_as_one_likes(audited: Audited) -> None:
+    report = audited(
+        model=f"{BROUGHT}nearest",
+        defense="reconstruct",
+        scale=1.0,
+        input_noise=0.1,
+        n=12,
+        eps=(0.1,),
+    )
+    section = report.sections[1]
+    assert (
+        "a code drawn at 1 deviations of its posterior and noise of deviation 0.1" in section.text
+    )
+    table = next(b for b in section.blocks if isinstance(b, Table))
+    kept, always = (table.columns.index(c) for c in ("accuracy", "right on every look"))
+    for row in table.rows:
+        assert float(str(row[always]).rstrip("%")) <= float(str(row[kept]).partition("%")[0]) + 0.1
+    assert any(str(row[0]).startswith("through the mean") for row in table.rows)
+
+
+def test_magnet_is_calibrated_on_images_that_nothing_else_sees(audited: Audited) -> None:
+    report = audited(model=f"{BROUGHT}nearest", defense="magnet", fpr=0.05, n=16, eps=(0.1,))
+    section = report.sections[1]
+    assert "refuse 5.00% of clean images together, set on 177 images" in section.text
+    held = report.metric(f"{DEFENDED}: not misread at Linf 0.1")
+    right = report.metric(f"{DEFENDED}: {ROBUST} 0.1")
+    assert held is not None
+    assert right is not None
+    assert held.value >= right.value
+    assert report.metric(f"{DEFENDED}: clean images refused") is not None
+    assert "detectors off" in report.verdict
+    assert not any("pass its detectors" in sentence for sentence in report.untested)
+
+
+def test_images_to_calibrate_on_are_no_others() -> None:
+    data = load("digits", "test")
+    some, held = guard.apart(data, Plan(defense="magnet"))
+    assert held is not None
+    assert len(some) + len(held) == len(data)
+    whole = torch.cat([some.tensors()[0], held.tensors()[0]])
+    assert torch.equal(whole, data.tensors()[0])
+    assert guard.apart(data, Plan(defense="reconstruct"))[1] is None
+    with pytest.raises(UserError, match="needs 999 images"):
+        guard.apart(data, Plan(defense="magnet", fpr=0.001))
+
+
+def test_a_ladder_without_time_for_a_surrogate_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "training", lambda *_: 60.0)
+    plan = Plan(model=f"{BROUGHT}nearest", defense=f"{BROUGHT}noisy", n=6, eps=(0.1,), out=tmp_path)
+    assert estimate(plan).training >= 60
+    short = replace(plan, budget=300.0)
+    assert not estimate(short).surrogate
+    report = audit(short, cost=Estimate(6, 0.1, 1.0, learning=0.0, surrogate=False))
+    assert any("no time to train one" in sentence for sentence in report.untested)
+    table = next(b for b in report.sections[1].blocks if isinstance(b, Table))
+    assert "surrogate" not in [row[0] for row in table.rows]
 
 
 @pytest.mark.parametrize("name", ["detached", "rounded"])
@@ -306,12 +387,16 @@ def test_a_random_defence_is_attacked_in_expectation(
 
     monkeypatch.setattr(classifier, "evaluate", watched)
     report = audited(model=f"{BROUGHT}nearest", defense=f"{BROUGHT}noisy", n=16, eps=(0.2,))
-    assert seen == {"nearest": 1, f"nearest behind {BROUGHT}noisy": 10}
+    assert seen == {"nearest": 1}
+    table = next(b for b in report.sections[1].blocks if isinstance(b, Table))
+    assert "right on every look" in table.columns
+    passes = {str(row[0]).removesuffix(" (worst)"): row[-2] for row in table.rows}
+    assert passes["APGD"] > 5 * passes["oblivious"] / 2  # ten draws a step
     assert any("repeats itself" in check.detail for check in report.doctor)
 
 
-def test_a_defence_that_rejects_has_its_caveat(audited: Audited) -> None:
-    report = audited(model=f"{BROUGHT}nearest", defense=f"{BROUGHT}wary", eps=(0.2,))
+def test_a_classifier_that_rejects_has_its_caveat(audited: Audited) -> None:
+    report = audited(model=f"{BROUGHT}guarded", eps=(0.2,))
     assert any("pass its detectors" in sentence for sentence in report.untested)
 
 
@@ -368,6 +453,16 @@ def test_a_model_that_is_never_right(audited: Audited, monkeypatch: pytest.Monke
         ({"model": "weights.pt"}, "pickle"),
         ({"model": "nonsense"}, "unknown model"),
         ({"model": f"{BROUGHT}nearest", "defense": "prayer"}, "unknown defence"),
+        ({"model": f"{BROUGHT}nearest", "defense": "magnet", "fpr": 0.001}, "needs 999 images"),
+        (
+            {
+                "model": f"{BROUGHT}nearest",
+                "defense": "reconstruct",
+                "scale": 1.0,
+                "autoencoder": f"{BROUGHT}pooled",
+            },
+            "its codes are points",
+        ),
     ],
 )
 def test_slips_are_told_in_one_sentence(audited: Audited, plan: dict[str, Any], told: str) -> None:
@@ -435,30 +530,25 @@ def test_when_time_runs_out_what_was_measured_stands(
 # The parts
 
 
-def _results(bare: list[float], defended: list[float]) -> list[Any]:
-    from trompe.evaluation.cases import Case
-    from trompe.evaluation.evaluate import Result
-
-    return [
-        Result((), tuple(Case(i, 0, 1.0, 0.0, shares=[[v]]) for i, v in enumerate(values)), ())
-        for values in (bare, defended)
-    ]
-
-
 def test_the_gain_of_a_defence_is_paired() -> None:
     """Ten more of a hundred stand, and none fewer: that is no chance, though the two intervals overlap."""
-    gain, low, high = defense._gain(0, *_results([1.0] * 40 + [0.0] * 60, [1.0] * 50 + [0.0] * 50))
-    assert gain == pytest.approx(0.1)
-    assert 0 < low < gain < high
-    swapped = defense._gain(0, *_results([1.0, 0.0] * 50, [0.0, 1.0] * 50))
-    assert swapped[1] < 0 < swapped[2]
-    same = defense._gain(0, *_results([1.0] * 20, [1.0] * 20))
-    assert same[1] < 0 < same[2]
+
+    def result(standing: list[float]) -> Result:
+        cases = [Case(i, 0, 1.0, 0.0, shares=[[v, 1 - v]]) for i, v in enumerate(standing)]
+        return Result((), tuple(cases), ())
+
+    def gain(bare: list[float], defended: list[float]) -> Record:
+        subject = Subject("", torch.nn.Flatten(), load("digits"), (0.1,), "Linf", 0, 1)
+        return Rungs(subject, {}, result(defended), result(bare)).gain()
+
+    some = gain([1.0] * 40 + [0.0] * 60, [1.0] * 50 + [0.0] * 50)
+    assert some.value == pytest.approx(0.1)
+    assert 0 < some.low < some.value < some.high  # type: ignore[operator]
+    for same in (gain([1.0, 0.0] * 50, [0.0, 1.0] * 50), gain([1.0] * 20, [1.0] * 20)):
+        assert same.low < 0 < same.high  # type: ignore[operator]
 
 
 def test_noise_has_the_length_it_is_said_to_have() -> None:
-    from trompe.data import load
-
     data = load("digits")
     subject = pairs.Subject("a", torch.nn.Identity(), data, None, 0)
     x, _ = data.tensors(slice(0, 20))
@@ -497,6 +587,11 @@ def test_severity_follows_the_rate() -> None:
         ({"draws": 0}, "draws"),
         ({"precision": "fp8"}, "precision"),
         ({"autoencoder": "digits-vae"}, "give both"),
+        ({"scale": 0.5}, "give both"),
+        ({"input_noise": 0.5, "defense": "magnet"}, "give both"),
+        ({"scale": -1.0, "defense": "reconstruct"}, "zero or more"),
+        ({"fpr": 0.1}, "give both"),
+        ({"fpr": 1.0, "defense": "magnet"}, "between 0 and 1"),
     ],
 )
 def test_a_plan_refuses_what_makes_no_sense(settings: dict[str, Any], told: str) -> None:

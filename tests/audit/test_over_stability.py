@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tests.audit.brought import Nearest
 from tests.audit.conftest import Audited, judge_for
 from trompe import zoo
-from trompe.audit import Estimate, over_stability, run
+from trompe.audit import Estimate, cost, over_stability, run
 from trompe.audit.classifier import Subject as Classifier
 from trompe.audit.part import Part, Store
 from trompe.audit.victim import barred, recipe
@@ -252,7 +252,7 @@ def test_the_judges_learn_from_where_the_data_lies(
 def test_a_budget_shortens_the_training_or_leaves_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
     train = load("digits", "train")
     svae = replace(recipe("svae", "digits", train), seed=77)
-    monkeypatch.setattr(over_stability, "timed", lambda model, data: 1e-5 * isinstance(model, SVAE))
+    monkeypatch.setattr(cost, "timed", lambda model, data: 1e-5 * isinstance(model, SVAE))
     seconds = 2 * 60 * len(train) * 1e-5
     assert over_stability.learning(svae, "digits", train, None) == (1.0, pytest.approx(seconds))
     assert over_stability.learning(svae, "digits", train, 30 * seconds)[0] == 1.0
@@ -269,7 +269,7 @@ def test_what_is_at_hand_takes_no_time(monkeypatch: pytest.MonkeyPatch, tmp_path
     (tmp_path / "there").touch()
     at = {True: tmp_path / "there", False: tmp_path / "missing"}
     monkeypatch.setattr(zoo, "path", lambda recipe: at[recipe.name in hand])
-    monkeypatch.setattr(over_stability, "timed", lambda model, data: 1e-5)
+    monkeypatch.setattr(cost, "timed", lambda model, data: 1e-5)
 
     def learning(budget: float | None) -> tuple[float, float]:
         return over_stability.learning(svae, "digits", train, budget)

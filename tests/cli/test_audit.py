@@ -63,6 +63,9 @@ CHANGED = {
     "data": ["--data", "mnist"],
     "defense": ["--defense", "reconstruct"],
     "autoencoder": ["--defense", "reconstruct", "--autoencoder", "digits-vae"],
+    "scale": ["--defense", "reconstruct", "--scale", "0.5"],
+    "input_noise": ["--defense", "reconstruct", "--input-noise", "0.1"],
+    "fpr": ["--defense", "magnet", "--fpr", "0.05"],
     "eps": ["--eps", "0.1,51/255"],
     "norm": ["--norm", "L2"],
     "n": ["--n", "7"],
@@ -129,6 +132,7 @@ def test_fail_under_judges_the_defended_model_against_who_knows_it() -> None:
     found = report(
         robust(0.2, 0.3),
         robust(0.4, 0.3, behind),
+        robust(0.5, 0.3, behind, " (worst rung)"),
         robust(0.8, 0.3, behind, " (oblivious attacker)"),
     )
     bare, defended = robust_accuracy(found, defended=False), robust_accuracy(found, defended=True)

@@ -1,11 +1,11 @@
 """The classifier's part of an audit: robust accuracy against radius, clean and defended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trompe.attacks import APGD, APGDT, PGD, Square
 from trompe.attacks.base import Attack
@@ -24,6 +24,7 @@ from trompe.reports import (
     Curve,
     Finding,
     Grid,
+    Image,
     Metric,
     Section,
     Series,
@@ -35,17 +36,20 @@ from trompe.reports import (
 from trompe.reports import measured as in_words
 
 __all__ = [
-    "OBLIVIOUS",
+    "TITLES",
     "WHITE_BOX",
+    "Picture",
     "Subject",
     "at_middle",
     "change",
     "curve",
     "examine",
     "fooled",
+    "is_random",
     "measured",
     "metrics",
     "opinion",
+    "picture",
     "pictures",
     "sentence",
     "stages",
@@ -53,13 +57,11 @@ __all__ = [
     "untested",
 ]
 
+TITLES = ("original", "change, magnified", "adversarial, as read")
+"""The columns of a grid of images that fell."""
 WHITE_BOX = (
     "The attacker knows the whole model and its weights, and may change every input value within "
     "the radius."
-)
-OBLIVIOUS = (
-    "The attacker knows the classifier and its weights but not that a defence stands before it, and may "
-    "change every input value within the radius."
 )
 
 
@@ -124,7 +126,7 @@ def examine(
     part.metrics += metrics(subject, result)
     part.findings.append(_finding(subject, result))
     blocks: list[Block] = [
-        curve(subject, {subject.name: result}),
+        curve({subject.name: result.records}, subject),
         stages(result),
         pictures(subject, attacks, result),
     ]
@@ -180,22 +182,28 @@ def measured(
         )
 
 
-def _draws(subject: Subject) -> int:
+def is_random(subject: Subject) -> bool:
+    """Whether the model's answer varies from look to look."""
     x, _ = subject.data.tensors(slice(0, 8))
     x = x.to(device_of(subject.model, x))
     seeds = random.seeds(subject.seed, len(x)).to(x.device)
-    return 10 if nature(subject.model, x, seeds).random else 1
+    return nature(subject.model, x, seeds).random
 
 
-def metrics(subject: Subject, result: Result, who: str = "") -> list[Metric]:
+def _draws(subject: Subject) -> int:
+    return 10 if is_random(subject) else 1
+
+
+def metrics(subject: Subject, result: Result) -> list[Metric]:
     """Clean accuracy, and robust accuracy at each radius, under names that two reports share."""
     clean, *robust = result.records
-    first = [] if who else [metric(clean, f"{subject.role}: clean accuracy", "higher")]
-    return first + [
-        metric(
-            record, f"{subject.role}: robust accuracy at {subject.norm} {eps:.4g}{who}", "higher"
-        )
-        for eps, record in zip(subject.eps, robust, strict=True)
+    at = f"{subject.role}: robust accuracy at {subject.norm}"
+    return [
+        metric(clean, f"{subject.role}: clean accuracy", "higher"),
+        *(
+            metric(record, f"{at} {eps:.4g}", "higher")
+            for eps, record in zip(subject.eps, robust, strict=True)
+        ),
     ]
 
 
@@ -247,18 +255,17 @@ def _finding(subject: Subject, result: Result) -> Finding:
     )
 
 
-def curve(subject: Subject, results: Mapping[str, Result], caption: str = "") -> Curve:
-    """Accuracy against radius with Wilson intervals, radius zero included."""
+def curve(lines: Mapping[str, Sequence[Record]], subject: Subject, caption: str = "") -> Curve:
+    """Accuracy against radius with Wilson intervals, radius zero included: a line for each name."""
     series = []
-    for label, result in results.items():
-        rows = result.records
+    for label, rows in lines.items():
         x = (0.0, *subject.eps)
         ends = [(r.low or 0.0, r.high or 0.0) for r in rows]
         values = tuple(r.value for r in rows)
         series.append(
             Series(label, x, values, tuple(e[0] for e in ends), tuple(e[1] for e in ends))
         )
-    n = next(iter(results.values())).records[0].n
+    n = next(iter(lines.values()))[0].n
     return Curve(
         caption or "Accuracy against radius, worst case over the suite",
         f"radius ({subject.norm})",
@@ -291,31 +298,41 @@ def pictures(
     """Images that fell at or below the middle radius: original, change magnified, adversarial."""
     fell = [c for c in result.cases if 0 <= c.level <= subject.middle and c.clean > 0.5]
     chosen = list({case.label: case for case in reversed(fell)}.values())[:most]
-    domain, names = subject.data.domain, subject.data.classes
-    rows, captions = [], []
-    for case in chosen:
-        index = torch.tensor([case.index])
-        x, y = subject.data.tensors(index)
-        device = device_of(subject.model, x)
-        x, y = x.to(device), torch.as_tensor(y).to(device)
-        seeds = random.seeds(subject.seed, index).to(device)
-        with execution(draws=_draws(subject)):
-            attack = attacks[case.attack].at(subject.eps[case.level])
-            found = attack(subject.model, x, y, seeds=seeds)
-        with torch.no_grad(), random.streams(seeds, REPORT):
-            seen = subject.model(found).softmax(1)[0]
-        image, gain = (
-            magnified((found - x)[0].cpu().numpy())
-            if x.ndim == 4
-            else (domain.render(found - x)[0], 1.0)
-        )
-        rows.append((domain.render(x)[0], image, domain.render(found)[0]))
-        top = int(seen.argmax())
-        read = names[top] if top < len(names) else str(top)
-        captions.append((names[case.label], f"x{gain:.3g}", f"{read}, {float(seen[top]):.0%}"))
-    titles = ("original", "change, magnified", "adversarial, as read")
+    with execution(draws=_draws(subject)):
+        rows = [
+            picture(subject, attacks[c.attack].at(subject.eps[c.level]), c.index) for c in chosen
+        ]
     note = "" if rows else "No image fell at this radius."
-    return Grid("Images that fell", titles, tuple(rows), captions=tuple(captions), note=note)
+    images = tuple(row.images for row in rows)
+    return Grid("Images that fell", TITLES, images, (), tuple(row.captions for row in rows), note)
+
+
+class Picture(NamedTuple):
+    """One image under attack: what was found `(1, *)`, its seed, and what a grid shows under `TITLES`."""
+
+    found: Tensor
+    seeds: Tensor
+    images: tuple[Image, ...]
+    captions: tuple[str, ...]
+
+
+def picture(subject: Subject, attack: Attack, place: int) -> Picture:
+    """Attack one image again, to look at it."""
+    domain, names, index = subject.data.domain, subject.data.classes, torch.tensor([place])
+    x, y = subject.data.tensors(index)
+    device = device_of(subject.model, x)
+    x, y = x.to(device), torch.as_tensor(y).to(device)
+    seeds = random.seeds(subject.seed, index).to(device)
+    found = attack(subject.model, x, y, seeds=seeds)
+    with torch.no_grad(), random.streams(seeds, REPORT):
+        seen = subject.model(found).softmax(1)[0]
+    change, gain = domain.render(found - x)[0], 1.0
+    if x.ndim == 4:
+        change, gain = magnified((found - x)[0].cpu().numpy())
+    own, read = (names[k] if k < len(names) else str(k) for k in (int(y), int(seen.argmax())))
+    images = domain.render(x)[0], change, domain.render(found)[0]
+    captions = own, f"x{gain:.3g}", f"{read}, {float(seen.max()):.0%}"
+    return Picture(found, seeds, images, captions)
 
 
 def opinion(

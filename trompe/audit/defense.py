@@ -1,161 +1,239 @@
-"""The defence's part of an audit: does it protect against who does not know it, and who does?"""
+"""The defence's part of an audit: what is left of it on each rung of the attacker's ladder."""
 
-import math
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-import torch
 from torch import nn
 
-from trompe.attacks import StraightThrough
+from trompe.attacks.adaptive import EOT
 from trompe.attacks.base import Attack
-from trompe.attacks.gradient import InBall
-from trompe.attacks.transfer import Transfer
+from trompe.attacks.ladder import OBLIVIOUS, SQUARE, ladder
+from trompe.attacks.query import Square
 from trompe.audit.classifier import (
-    OBLIVIOUS,
     WHITE_BOX,
     Subject,
-    at_middle,
-    curve,
+    change,
     fooled,
     measured,
     metrics,
     opinion,
-    pictures,
-    stages,
     suite,
     untested,
 )
+from trompe.audit.guard import Guard
 from trompe.audit.part import Part, Progress, Store, severity
+from trompe.audit.rungs import KNOWS, PER_IMAGE, Rungs
 from trompe.audit.victim import has_gradient
-from trompe.evaluation.evaluate import Result
+from trompe.core.errors import UserError
+from trompe.core.execution import device_of
+from trompe.defenses.guarded import Guarded
+from trompe.evaluation.evaluate import Result, evaluate
 from trompe.reports import Finding, Section, metric
 from trompe.reports import measured as in_words
+from trompe.training import reporting
 
-__all__ = ["aware", "examine", "oblivious"]
+__all__ = ["Climb", "examine"]
 
-
-def oblivious(bare: Subject, effort: float = 1.0) -> dict[str, Attack]:
-    """The suite as carried out on the classifier alone, to the end: what barely fools it moves no other."""
-    attacks = suite(bare.ball, bare.data.domain, effort)
-    return {
-        f"{name}, transferred": _carried(attack, bare.model)
-        for name, attack in attacks.items()
-        if isinstance(attack, InBall)
-    }
+_DRAWS = 10  # of a random defence, in each gradient
+_STEPS = 0.5  # of the ladder's, at full effort
+_QUERIES = 1000
 
 
-def _carried(attack: InBall, network: nn.Module) -> Attack:
-    whole = replace(attack, early_stop=False)
-    return Transfer(whole, domain=whole.domain).using(surrogate=network)
+@dataclass(frozen=True)
+class Climb:
+    """What is climbed: a defence, the classifier without and with it, and how hard to try.
 
-
-def aware(bare: Subject, defended: Subject, effort: float = 1.0) -> dict[str, Attack]:
-    """What an attacker can do who knows the defence: all that one can who does not, and more.
-
-    Gradients through the defence, where there are any; around it, with the value of the defended model and
-    the derivative of the bare one (BPDA, Athalye et al. 2018); what fools the bare classifier; queries.
+    Args:
+        surrogate: whether there is time to train an attacker's own defended classifier.
     """
-    attacks = suite(bare.ball, bare.data.domain, effort)
-    exact = has_gradient(defended.model, defended.data)
-    around = StraightThrough(defended.model, bare.model).eval()
-    white = attacks["PGD"]
-    assert isinstance(white, InBall)
-    return {
-        **{name: a for name, a in attacks.items() if exact and isinstance(a, InBall)},
-        "PGD around the defence": _carried(white, around),
-        **oblivious(bare, effort),
-        **{name: a for name, a in attacks.items() if not isinstance(a, InBall)},
-    }
+
+    guard: Guard
+    bare: Subject
+    defended: Subject
+    effort: float = 1.0
+    surrogate: bool = True
+
+    @property
+    def answering(self) -> Subject:
+        """What the doctor looks at: of a classifier with detectors, what answers behind them.
+
+        An attack that is refused says nothing of gradients.
+        """
+        model = self.defended.model
+        if not isinstance(model, Guarded):
+            return self.defended
+        name = f"{self.defended.name}, detectors off,"
+        return replace(self.defended, model=model.classifier, name=name)
+
+    def rival(self, progress: Progress | None) -> tuple[nn.Module | None, str]:
+        """The attacker's own defended classifier, or why there is none."""
+        if not self.guard.recipes():
+            return None, "this defence cannot be built before another classifier"
+        if not self.surrogate:
+            return None, "the budget holds no time to train one"
+        try:
+            with reporting(progress):
+                return self.guard.surrogate(), ""
+        except UserError as error:
+            return None, str(error)
+
+    def attacks(self, rival: nn.Module | None) -> dict[str, Attack]:
+        """The rungs that the defence allows."""
+        bare, model = self.bare, self.defended.model
+        example, _ = bare.data.tensors(slice(0, 1))
+        return _asking(
+            self.effort,
+            ladder(
+                model,
+                bare.ball,
+                domain=bare.data.domain,
+                classifier=bare.model,
+                surrogate=rival,
+                example=example.to(device_of(model, example)),
+                effort=_STEPS * self.effort,
+                draws=_DRAWS,
+            ),
+        )
+
+
+def _asking(effort: float, attacks: dict[str, Attack]) -> dict[str, Attack]:
+    """The ladder with fewer queries where one only asks: they cost more than all gradients together."""
+    steps = max(50, round(_QUERIES * effort))
+    square = attacks.get(SQUARE)
+    if isinstance(square, EOT):
+        attacks[SQUARE] = replace(square, attack=replace(square.attack, steps=steps))  # type: ignore[call-arg]
+    elif isinstance(square, Square):
+        attacks[SQUARE] = replace(square, steps=steps)
+    return attacks
 
 
 def examine(
-    bare: Subject,
-    defended: Subject,
+    climb: Climb,
     store: Store,
     *,
-    effort: float = 1.0,
     deadline: float | None = None,
     progress: Progress | None = None,
 ) -> Part:
-    """Set the bare classifier beside the defended one, under two attackers."""
-    plain_attacks, attacks = (
-        suite(bare.ball, bare.data.domain, effort),
-        aware(bare, defended, effort),
-    )
-    blind_attacks = oblivious(bare, effort)
-    told = progress, deadline
-    plain = measured(bare, plain_attacks, store, "classifier", WHITE_BOX, *told)
-    blind = measured(defended, blind_attacks, store, "oblivious", OBLIVIOUS, *told)
-    knowing = measured(defended, attacks, store, "aware", WHITE_BOX, *told)
-    results = {
-        bare.name: plain,
-        "defended, attacker unaware": blind,
-        "defended, attacker aware": knowing,
-    }
-    doctor = opinion(defended, store, "defended", bare.model, effort, progress)
+    """Set the bare classifier beside the defended one, under every attacker of the ladder."""
+    bare, defended = climb.bare, climb.defended
+    rival, missing = climb.rival(progress)
+    attacks = climb.attacks(rival)
+    plain_attacks = suite(bare.ball, bare.data.domain, climb.effort)
+    plain = measured(bare, plain_attacks, store, "classifier", WHITE_BOX, progress, deadline)
+    result = _climbed(defended, attacks, store, deadline, progress)
+    rungs = Rungs(defended, attacks, result, plain)
+    doctor = opinion(climb.answering, store, "defended", bare.model, climb.effort, progress)
     part = Part(
-        complete=plain.complete and blind.complete and knowing.complete,
-        records=[*blind.records, *knowing.records],
-        metrics=metrics(defended, knowing) + metrics(defended, blind, " (oblivious attacker)"),
-        findings=[_finding(bare, defended, results, trusted=not doctor.findings)],
-    )
-    text = (
-        "Two attackers meet the same defence. One takes what fools the classifier alone. The other knows the "
-        "defence: differentiates through it and, with the classifier's derivative, around it, asks it, and "
-        "tries all that the first one has. A defence that only the first attacker respects is a delay."
-    )
-    blocks = (
-        curve(bare, results, "Accuracy against radius, bare and defended"),
-        stages(knowing),
-        pictures(defended, attacks, knowing),
+        complete=plain.complete and result.complete,
+        records=[*result.records, *result.rungs],
+        metrics=metrics(defended, result) + rungs.metrics(),
+        findings=[_finding(rungs, trusted=not doctor.findings)],
     )
     title = f"Does the defence protect {bare.name}?"
-    part.sections.append(Section(title, text, blocks, f"{OBLIVIOUS} {WHITE_BOX}"))
+    part.sections.append(Section(title, _text(climb, rungs), rungs.blocks(), WHITE_BOX))
     part += doctor
-    part.untested += untested(defended)
+    part.untested += _untested(climb, missing)
     return part
 
 
-def _finding(
-    bare: Subject, defended: Subject, results: dict[str, Result], trusted: bool
-) -> Finding:
-    plain, blind, knowing = results.values()
-    eps, unaware = at_middle(defended, blind)
-    (_, after), (_, before) = at_middle(defended, knowing), at_middle(bare, plain)
-    gain, low, high = (100 * value for value in _gain(defended.middle, plain, knowing))
-    who = f"against an attacker who knows it (95%: {low:+.0f} to {high:+.0f})"
+def _climbed(
+    defended: Subject,
+    attacks: Mapping[str, Attack],
+    store: Store,
+    deadline: float | None,
+    progress: Progress | None,
+) -> Result:
+    """Every rung on all images, at each radius; its attacks average over draws where they need to."""
+    return evaluate(
+        defended.model,
+        attacks,
+        defended.data,
+        eps=defended.eps,
+        seed=defended.seed,
+        draws=defended.draws,
+        batch=128,
+        separate=True,
+        folder=store.place("ladder"),
+        deadline=deadline,
+        progress=progress,
+        subject=defended.name,
+        threat=PER_IMAGE,
+        knows={name: KNOWS.get(name, WHITE_BOX) for name in attacks},
+    )
+
+
+def _text(climb: Climb, rungs: Rungs) -> str:
+    text = (
+        f"{climb.guard.told()}\n\nA defence is tried by attackers who know more and more of it: each is a "
+        "rung of a ladder, and meets all images that are right when nobody attacks. Its worst rung is what "
+        "the defence is worth; lower still is the worst case per image, where an attacker keeps for each "
+        "image the best of all rungs."
+    )
+    if rungs.random:
+        text += (
+            f" The defence draws anew at every look, so an input is judged on {rungs.subject.draws} draws "
+            "that no attack has seen, and accuracy is the share of them that is right. An attacker who may "
+            "try as often needs one that is wrong."
+        )
+    if rungs.guarded:
+        text += (
+            " An answer may be refused: an attacker succeeds whose image is misread and accepted, and what "
+            "stands is what is read rightly or refused. Of the clean images here, "
+            f"{in_words(metric(rungs.refused))} are refused."
+        )
+    return text
+
+
+def _untested(climb: Climb, missing: str) -> list[str]:
+    """What the ladder leaves open."""
+    defended = climb.defended
+    left = untested(defended)
+    if missing:
+        left.append(
+            f"Attackers of {defended.name} with a defended classifier of their own: {missing}."
+        )
+    if not has_gradient(defended.model, defended.data):
+        left.append(
+            f"Attackers who differentiate through {defended.name}: no gradient leads through it, so they go "
+            "around it."
+        )
+    return left
+
+
+def _finding(rungs: Rungs, trusted: bool) -> Finding:
+    """One sentence on bare and defended under the worst, and the numbers behind it."""
+    level, gain = rungs.level, rungs.gain()
+    assert gain.low is not None
+    assert gain.high is not None
+    points, low, high = (100 * value for value in (gain.value, gain.low, gain.high))
+    what = "the share of images not misread" if rungs.guarded else "robust accuracy"
+    who = f"where each image meets the worst of {len(rungs.attacks)} attackers"
+    who += f" (95%: {low:+.0f} to {high:+.0f})"
     if low > 0:
-        verdict = f"The defence raises robust accuracy by {gain:.0f} points {who}"
+        verdict = f"The defence raises {what} by {points:.0f} points {who}"
         verdict += "." if trusted else ", as far as these attacks see: the doctor objects."
     elif high < 0:
-        verdict = f"The defence lowers robust accuracy by {-gain:.0f} points {who}."
+        verdict = f"The defence lowers {what} by {-points:.0f} points {who}."
     else:
-        verdict = f"The defence brings no clear protection {who}: {gain:+.0f} points."
-    rate = fooled(defended, knowing)
+        verdict = f"The defence brings no clear protection {who}: {points:+.0f} points."
+    before, worst = rungs.bare(level), rungs.worst(level)
+    blind, after = rungs.rung(OBLIVIOUS, level), rungs.per_image(level)
     detail = (
-        f"At {defended.norm} {eps:.3g}: {before.value:.1%} correct without the defence; with it, "
-        f"{unaware.value:.1%} against an attacker who does not know of it and {after.value:.1%} against "
-        f"one who does. Clean accuracy goes from {plain.clean_accuracy:.1%} to "
-        f"{knowing.clean_accuracy:.1%}."
+        f"After {change(rungs.subject.norm, rungs.subject.eps[level])}, {before.value:.1%} stands without "
+        f"the defence. With it {blind.value:.1%} stands against an attacker who does not know of it, "
+        f"{worst.value:.1%} on the worst rung ({worst.attack}) and {after.value:.1%} when each image meets "
+        f"the worst of all rungs. Clean accuracy goes from {rungs.plain.clean_accuracy:.1%} to "
+        f"{rungs.result.clean_accuracy:.1%}."
     )
+    rate = fooled(rungs.subject, rungs.result)
     if rate.n:
         detail += (
-            " Of the images that the defended classifier had right, the attacker who knows it turns "
-            f"{rate.value:.0%}."
+            f" Of the images that the defended classifier had right, {rate.value:.0%} are turned."
         )
-    return Finding(
-        severity(rate.value),
-        verdict,
-        detail,
-        WHITE_BOX,
-        f"robust accuracy {in_words(metric(after))}; without the defence {in_words(metric(before))}",
+    numbers = (
+        ("worst case per image", after),
+        ("worst rung", worst),
+        ("without the defence", before),
     )
-
-
-def _gain(level: int, plain: Result, knowing: Result) -> tuple[float, float, float]:
-    """How much more stands with the defence, and its normal 95% interval: paired, image by image."""
-    pairs = zip(plain.cases, knowing.cases, strict=False)  # one of the two may have run out of time
-    change = torch.tensor([b.shares[level][0] - a.shares[level][0] for a, b in pairs])
-    spread = float(change.std(correction=0)) / math.sqrt(len(change))
-    half = 1.96 * max(spread, 1 / len(change))  # where all agree, one image more might not have
-    return float(change.mean()), float(change.mean()) - half, float(change.mean()) + half
+    interval = "; ".join(f"{name} {in_words(metric(record))}" for name, record in numbers)
+    return Finding(severity(rate.value), verdict, detail, WHITE_BOX, interval)

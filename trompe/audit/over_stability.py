@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from trompe import models, zoo
+from trompe import zoo
 from trompe.attacks.type_one import TypeI
 from trompe.audit.classifier import WHITE_BOX, change, fooled, measured, sentence, suite
 from trompe.audit.classifier import Subject as Classifier
-from trompe.audit.cost import CHANGED, timed
+from trompe.audit.cost import CHANGED, training
 from trompe.audit.part import Part, Progress, Store, severity
 from trompe.audit.trajectories import trajectories
 from trompe.core.errors import UserError
@@ -31,7 +31,6 @@ __all__ = ["STEPS", "Subject", "examine", "hindrance", "learning"]
 
 STEPS = 250
 _ENOUGH = 100  # training images, below which no network learns what they are
-_LEARNING = 2.0  # a step of training, in gradients of an input
 _LEAST = 0.2  # of the usual passes, below which a generative model has learned too little
 _ABLE = 0.5  # of the images show the class aimed at, below which the attack is to blame
 _BATCH = 50
@@ -100,9 +99,7 @@ def learning(
     What is at hand takes no time.
     """
     own, *others = (
-        0.0
-        if zoo.path(r).exists()
-        else _LEARNING * r.epochs * len(train) * timed(models.build(r.model), train)
+        training(r, train)
         for r in (svae, *judges(spec, train.shape, len(train.classes), len(train)))
     )
     rest = sum(others)

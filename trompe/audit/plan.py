@@ -9,8 +9,10 @@ from trompe.core.errors import UserError
 from trompe.core.geometry import Ball, Norm
 from trompe.data import Dataset
 
-__all__ = ["Plan", "radii"]
+__all__ = ["BUILT", "Plan", "radii"]
 
+BUILT = ("reconstruct", "magnet")
+"""The defences that the audit builds itself, around an autoencoder."""
 _RADII = {"digits": (0.05, 0.1, 0.2, 0.3), "mnist": (0.05, 0.1, 0.2, 0.3)}
 _RADII |= {"fashion-mnist": (0.025, 0.05, 0.1, 0.2)}
 _COLOUR = (1 / 255, 2 / 255, 4 / 255, 8 / 255)
@@ -24,8 +26,12 @@ class Plan:
         model: a recipe of the zoo, or `module:function` that returns an `nn.Module` (runs that code).
             None trains a VAE and a classifier on the data, and audits both.
         data: as for `trompe.data.load`.
-        defense: `"reconstruct"`, or `module:function`, given `classifier`, that returns the defended model.
-        autoencoder: recipe or `module:function`; what `"reconstruct"` reconstructs with. None trains one.
+        defense: `"reconstruct"`, `"magnet"`, or `module:function`, given `classifier`, that returns the
+            defended model.
+        autoencoder: recipe or `module:function`; what the first two reconstruct with. None trains one.
+        scale: deviations of the posterior that `"reconstruct"` draws at inference; 0 takes the mean.
+        input_noise: deviation of the noise that `"reconstruct"` adds to its input, in the input's units.
+        fpr: share of clean images that the detectors of `"magnet"` may refuse together; None is 0.01.
         eps: radii of the robust-accuracy curve, in the units of the input; None chooses by the data.
         norm: of these radii.
         n: test examples; None chooses by the data, or by `budget`.
@@ -42,6 +48,9 @@ class Plan:
     data: str = "digits"
     defense: str | None = None
     autoencoder: str | None = None
+    scale: float = 0.0
+    input_noise: float = 0.0
+    fpr: float | None = None
     eps: tuple[float, ...] = ()
     norm: Norm = "Linf"
     n: int | None = None
@@ -66,10 +75,24 @@ class Plan:
             raise UserError("draws must be at least 1")
         if self.precision not in ("float32", "bf16", "auto"):
             raise UserError(f"precision must be float32, bf16 or auto, got {self.precision!r}")
-        if self.autoencoder is not None and self.defense != "reconstruct":
+        self._check_defense()
+
+    def _check_defense(self) -> None:
+        if self.autoencoder is not None and self.defense not in BUILT:
             raise UserError(
-                "--autoencoder is what --defense reconstruct reconstructs with; give both"
+                "--autoencoder is what --defense reconstruct or magnet reconstructs with; give both"
             )
+        for option, value in (("--scale", self.scale), ("--input-noise", self.input_noise)):
+            if not 0 <= value < math.inf:
+                raise UserError(f"{option} must be zero or more, got {value}")
+            if value and self.defense != "reconstruct":
+                raise UserError(f"{option} is a setting of --defense reconstruct; give both")
+        if self.fpr is None:
+            return
+        if not 0 < self.fpr < 1:
+            raise UserError(f"--fpr must lie between 0 and 1, got {self.fpr}")
+        if self.defense != "magnet":
+            raise UserError("--fpr sets the thresholds of --defense magnet; give both")
 
     def settings(self) -> dict[str, Any]:
         """The plan as a report shows it."""

@@ -1,7 +1,5 @@
 """The audit itself: prepare, measure part by part, and write a report after each."""
 
-import os
-import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,25 +8,25 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from trompe import models, zoo
 from trompe.audit import autoencoder, classifier, defense, over_stability, pairs, spread, transit
-from trompe.audit.cost import PAIRS, Estimate, Price, fitted, timed
+from trompe.audit.cost import PAIRS, Estimate, Price, fitted, timed, training
+from trompe.audit.guard import Guard, apart
+from trompe.audit.paper import Paper
 from trompe.audit.part import Part, Progress, Store
 from trompe.audit.plan import Plan, radii
-from trompe.audit.victim import barred, defended, has_gradient, named, recipe, victim
+from trompe.audit.victim import barred, has_gradient, recipe, victim
 from trompe.core import random
 from trompe.core.errors import UserError
-from trompe.core.execution import Cost, execution, has_fast_bf16, metered
+from trompe.core.execution import execution, has_fast_bf16, metered
 from trompe.core.search import GradientWarning
 from trompe.data import Dataset, load, rooted
-from trompe.defenses.reconstruct import Reconstruct
 from trompe.evaluation.cases import fingerprint, weights_digest
-from trompe.evaluation.records import versions, write_records
-from trompe.models import adapt_autoencoder, is_autoencoder
-from trompe.reports import SEVERITIES, Report, now, write
+from trompe.evaluation.records import write_records
+from trompe.models import is_autoencoder
+from trompe.reports import Report, write
 
 __all__ = ["audit", "estimate"]
 
@@ -45,6 +43,7 @@ class _Prepared:
     train: Dataset
     classifier: nn.Module | None = None
     autoencoder: nn.Module | None = None
+    guard: Guard | None = None
     defended: nn.Module | None = None
     judge: nn.Module | None = None
     reader: nn.Module | None = None
@@ -59,7 +58,8 @@ def _prepare(plan: Plan) -> _Prepared:
 
 
 def _prepared(plan: Plan) -> _Prepared:
-    data, train = _shuffled(load(plan.data, "test"), plan.seed), load(plan.data, "train")
+    test, train = _shuffled(load(plan.data, "test"), plan.seed), load(plan.data, "train")
+    data, held = apart(test, plan)
     ready = _Prepared(plan, data, train)
     _find_models(ready)
     if ready.classifier is not None and data.y is None:
@@ -71,8 +71,8 @@ def _prepared(plan: Plan) -> _Prepared:
         )
     if plan.defense is not None and ready.classifier is None:
         raise UserError("a defence stands before a classifier, and the model is an autoencoder")
-    if plan.defense is not None and ready.classifier is not None:
-        ready.defended = _defend(ready, ready.classifier)
+    if ready.classifier is not None:
+        _defend(ready, ready.classifier, held)
     if ready.autoencoder is not None and data.y is not None and len(data.classes) > 1:
         ready.judge = _own(ready, "judge")
         ready.reader = ready.classifier or _own(ready, "classifier")
@@ -112,15 +112,13 @@ def _own(ready: _Prepared, kind: Any) -> nn.Module:
     return zoo.get(recipe(kind, ready.plan.data, ready.train, ready.plan.seed))
 
 
-def _defend(ready: _Prepared, bare: nn.Module) -> nn.Module:
+def _defend(ready: _Prepared, bare: nn.Module, held: Dataset | None) -> None:
+    """Put the plan's defence before the classifier; where the audit trains both, reconstruction."""
     plan = ready.plan
-    if plan.defense != "reconstruct":
-        return defended(str(plan.defense), bare, ready.data)
-    if plan.autoencoder is None:
-        model = ready.autoencoder or _own(ready, "autoencoder")
-    else:
-        model = adapt_autoencoder(named(plan.autoencoder), ready.data.tensors(slice(0, 8))[0])
-    return Reconstruct(model, bare).eval()
+    kind = plan.defense or ("reconstruct" if plan.model is None else None)
+    if kind is not None:
+        ready.guard = Guard(kind, plan, ready.data, ready.train, held)
+        ready.defended = ready.guard.before(bare, ready.guard.autoencoders(ready.autoencoder))
 
 
 def estimate(plan: Plan) -> Estimate:
@@ -138,28 +136,34 @@ def _estimate(ready: _Prepared) -> Estimate:
 
 def _price(ready: _Prepared) -> Price:
     """Timed passes, times about as many as each part spends."""
-    seconds = [
+    pair, bare, guarded = (
         0.0 if model is None else timed(model, ready.data)
         for model in (ready.autoencoder, ready.classifier, ready.defended)
-    ]
-    pair, bare, guarded = seconds
-    if ready.defended is None and ready.plan.model is None:
-        guarded = pair + bare  # the audit puts its own autoencoder before its own classifier
-    codes = transit.PASSES * pair if ready.reader is not None else 0.0
-    image = 1000 * bare + (1300 * guarded + 1200 * bare if guarded else 0.0)
-    return Price(1100 * pair, codes, image, *_price_of_change(ready, bare))
-
-
-def _price_of_change(ready: _Prepared, bare: float) -> tuple[float, float, float]:
-    """Of an image that is changed while the answer stays, of the training before that, and what share of it
-    the budget holds."""
-    if ready.svae is None:
-        return 0.0, 0.0, 1.0
-    generative = timed(models.build(ready.svae.model).to(ready.plan.device), ready.data)
-    share, training = over_stability.learning(
-        ready.svae, ready.plan.data, ready.train, ready.plan.budget
     )
-    return over_stability.STEPS * (generative + bare) * (share > 0), training, share
+    codes = transit.PASSES * pair if ready.reader is not None else 0.0
+    image = 1000 * bare + _climbed(ready, bare, guarded)
+    return Price(1100 * pair, codes, image, *_price_of_training(ready, bare))
+
+
+def _climbed(ready: _Prepared, bare: float, guarded: float) -> float:
+    """Seconds of an image on the ladder of attackers."""
+    return 1300 * guarded + 1200 * bare if ready.defended is not None else 0.0
+
+
+def _price_of_training(ready: _Prepared, bare: float) -> tuple[float, float, float, bool]:
+    """Of an image that is changed while the answer stays, of all training before that, what share of the
+    generative model's passes the budget holds, and whether it holds an attacker's own stack."""
+    budget, taken = ready.plan.budget, 0.0
+    recipes = () if ready.guard is None else ready.guard.recipes()
+    own = sum(training(each, ready.train) for each in recipes)
+    surrogate = bool(recipes) and (budget is None or own <= budget / 6)
+    taken += own if surrogate else 0.0
+    if ready.svae is None:
+        return 0.0, taken, 1.0, surrogate
+    generative = timed(models.build(ready.svae.model).to(ready.plan.device), ready.data)
+    share, learning = over_stability.learning(ready.svae, ready.plan.data, ready.train, budget)
+    changed = over_stability.STEPS * (generative + bare) * (share > 0)
+    return changed, learning + taken, share, surrogate
 
 
 def audit(
@@ -189,7 +193,7 @@ def audit(
     store = Store(plan.out / "work", _mark(ready, cost), plan.resume)
     start, whole = time.monotonic(), Part()
     deadline = None if plan.budget is None else start + plan.budget
-    paper = _Paper(plan, command, ready, cost, start)
+    paper = Paper(plan, command, len(ready.data), start)
     done: list[str] = []
     jobs = dict(_jobs(ready, store, cost, deadline, progress))
     with _policy(plan), metered() as spent:
@@ -227,7 +231,7 @@ def _mark(ready: _Prepared, cost: Estimate | None = None) -> str:
         settings=ready.plan.settings(),
         models=[weights_digest(m) if m is not None else "" for m in models],
         data=ready.data.checksum,
-        cost=None if cost is None else (cost.n, cost.effort, cost.learning),
+        cost=None if cost is None else (cost.n, cost.effort, cost.learning, cost.surrogate),
     )
 
 
@@ -295,22 +299,19 @@ def _classifier_jobs(
         plan.seed,
         plan.draws,
     )
-    guard = ready.defended
-    if guard is None and plan.model is None and ready.autoencoder is not None:
-        guard = Reconstruct(ready.autoencoder, model).eval()
     yield (
         "the classifier",
         lambda: classifier.examine(bare, store, surrogate=ready.judge, effort=cost.effort, **told),
     )
-    if guard is not None:
-        name = "reconstruction" if plan.defense in (None, "reconstruct") else str(plan.defense)
+    if ready.guard is not None and ready.defended is not None:
         other = replace(
             bare,
-            model=guard,
-            name=f"{bare.name} behind {name}",
+            model=ready.defended,
+            name=f"{bare.name} behind {ready.guard.name}",
             role="classifier behind the defence",
         )
-        yield "the defence", lambda: defense.examine(bare, other, store, effort=cost.effort, **told)
+        climb = defense.Climb(ready.guard, bare, other, cost.effort, cost.surrogate)
+        yield "the defence", lambda: defense.examine(climb, store, **told)
     changing = over_stability.Subject(
         bare,
         plan.data,
@@ -335,54 +336,3 @@ def _shortened(svae: zoo.Recipe | None, cost: Estimate) -> zoo.Recipe | None:
     if svae is None or cost.learning == 1:
         return svae
     return replace(svae, epochs=svae.epochs * cost.learning) if cost.learning else None
-
-
-@dataclass
-class _Paper:
-    """Turns what has been measured so far into a report."""
-
-    plan: Plan
-    command: str
-    ready: _Prepared
-    cost: Estimate
-    start: float
-
-    def report(self, part: Part, spent: Cost, left: list[str]) -> Report:
-        """The report, partial while anything is left."""
-        partial = bool(left) or not part.complete
-        missing = f"Not measured: {', '.join(left)}." if left else ""
-        if not left and partial:
-            missing = "The time ran out before everything was measured; what was measured stands."
-        what = self.plan.model or "a VAE and a classifier trained for the audit"
-        worst = sorted(part.findings, key=lambda f: SEVERITIES.index(f.severity))
-        return Report(
-            title=f"Audit of {what}",
-            subject=f"{what}, on {len(self.ready.data)} images of {self.plan.data}",
-            command=self.command,
-            created=now(),
-            summary=" ".join(f.headline for f in worst[:3]) or "Nothing has been measured yet.",
-            findings=tuple(part.findings),
-            sections=tuple(part.sections),
-            metrics=tuple(part.metrics),
-            doctor=tuple(part.doctor),
-            verdict="\n\n".join(part.verdicts),
-            cost={
-                "seconds": round(time.monotonic() - self.start, 1),
-                "forward passes": spent.forwards,
-                "backward passes": spent.backwards,
-                "images": len(self.ready.data),
-            },
-            untested=tuple(dict.fromkeys((*part.untested, *_UNTESTED))),
-            settings=self.plan.settings(),
-            environment={**versions(), "device": self.plan.device, "threads": torch.get_num_threads(),
-                         "processor": platform.machine(), "cores": os.cpu_count() or 0},
-            partial=partial,
-            missing=missing,
-        )  # fmt: skip
-
-
-_UNTESTED = (
-    "Attackers who change training data or weights.",
-    "Changes that no norm describes: rotation, lighting, other styles.",
-    "Images of another source than the data named above.",
-)

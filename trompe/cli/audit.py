@@ -55,8 +55,9 @@ class Audit(Command):
     defense: Annotated[
         str | None,
         option(
-            "reconstruct puts an autoencoder before the classifier; module:function runs "
-            "your code: it takes the classifier and returns the defended one.",
+            "reconstruct puts an autoencoder before the classifier; magnet adds detectors, "
+            "which may refuse an image; module:function runs your code: it takes the "
+            "classifier and returns the defended one. Each meets every attacker of a ladder.",
             metavar="DEFENSE",
             default="none",
         ),
@@ -65,10 +66,38 @@ class Audit(Command):
     autoencoder: Annotated[
         str | None,
         option(
-            "What --defense reconstruct reconstructs with: a recipe, or module:function "
-            "(runs your code).",
+            "What --defense reconstruct or magnet reconstructs with: a recipe, or "
+            "module:function (runs your code).",
             metavar="MODEL",
             default="train one",
+        ),
+    ] = None
+
+    scale: Annotated[
+        float,
+        option(
+            "Deviations of the posterior that --defense reconstruct draws its codes with, "
+            "anew at every look; 0 takes the mean.",
+            metavar="S",
+        ),
+    ] = 0.0
+
+    input_noise: Annotated[
+        float,
+        option(
+            "Deviation of the noise that --defense reconstruct adds to its input, anew at "
+            "every look.",
+            metavar="P",
+        ),
+    ] = 0.0
+
+    fpr: Annotated[
+        float | None,
+        option(
+            "Share of clean images that the detectors of --defense magnet may refuse; their "
+            "thresholds are set on half of the test images, 5000 at most, and the others are attacked.",
+            metavar="SHARE",
+            default="0.01",
         ),
     ] = None
 
@@ -111,8 +140,8 @@ class Audit(Command):
         float | None,
         option(
             "Exit with code 1, after the report is written, if robust accuracy at the "
-            "largest radius is below this share; of a defended model, that against the "
-            "attacker who knows of the defense.",
+            "largest radius is below this share; of a defended model, that where each image "
+            "meets the worst of all attackers.",
             metavar="SHARE",
             default="never",
         ),
@@ -183,6 +212,9 @@ class Audit(Command):
             data=data,
             defense=self.defense,
             autoencoder=self.autoencoder,
+            scale=self.scale,
+            input_noise=self.input_noise,
+            fpr=self.fpr,
             eps=eps,
             norm=self.norm,
             n=self.n,
