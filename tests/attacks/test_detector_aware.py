@@ -88,7 +88,7 @@ MUTANTS = {
     "takes what is refused": lambda m, e: (m, m, m < 0),
     "takes what is right": lambda m, e: (m + 10 * e.clamp_min(0), torch.maximum(m, e), e <= 0),
     "ranks by the margin": lambda m, e: (m + 10 * e.clamp_min(0), m, (m < 0) & (e <= 0) & (m > 9)),
-    "seeks what is refused": lambda m, e: (m - 10 * e, torch.maximum(m, e), (m < 0) & (e <= 0)),
+    "seeks what is refused": lambda m, e: (-e, torch.maximum(m, e), (m < 0) & (e <= 0)),
 }
 
 

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from trompe.attacks.base import ClassifierAttack, margin_of
-from trompe.attacks.gradient import AutoSteps, uniform_start
+from trompe.attacks.gradient import uniform_start
 from trompe.attacks.minimal import best_of
 from trompe.core.errors import UserError
 from trompe.core.geometry import Ball
 from trompe.core.search import Evaluation, Found, Objective, search
+from trompe.core.solvers import Adam
 
 __all__ = ["DetectorAware", "Watched"]
 
@@ -25,7 +26,7 @@ class Watched(Protocol):
 
 @dataclass(frozen=True)
 class DetectorAware(ClassifierAttack):
-    r"""Auto-PGD for an answer that is wrong *and* accepted, with a weight per example that is searched.
+    r"""Seeks an answer that is wrong *and* accepted, by Adam, with a weight per example that is searched.
 
     .. math:: \min_{x' \in B} \; \max(m(x'), -\kappa) + \lambda \max(e(x'), 0)
 
@@ -43,7 +44,8 @@ class DetectorAware(ClassifierAttack):
         weight: the first lambda, in logits for a score of twice its threshold.
         factor: by which it moves at first.
         confidence: kappa, the margin in logits beyond which a wrong answer need not be surer.
-        rho: as in `APGD`.
+        lr: Adam's step in the units of the input; it falls to zero in a cosine. Steps along signs are rougher
+            than detectors of noise let pass.
         early_stop: whether an example leaves once it is wrong and accepted.
 
     Raises:
@@ -63,14 +65,16 @@ class DetectorAware(ClassifierAttack):
     weight: float = field(default=10.0, kw_only=True)
     factor: float = field(default=10.0, kw_only=True)
     confidence: float = field(default=1.0, kw_only=True)
-    rho: float = field(default=0.75, kw_only=True)
+    lr: float = field(default=0.03, kw_only=True)
     early_stop: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.rounds < 1:
             raise UserError("steps and rounds must be at least 1")
-        if not (self.weight > 0 and self.factor > 1 and self.confidence >= 0):
-            raise UserError("weight must be above 0, factor above 1, and confidence zero or more")
+        if not (self.weight > 0 and self.lr > 0 and self.factor > 1 and self.confidence >= 0):
+            raise UserError(
+                "weight and lr must be above 0, factor above 1, and confidence zero or more"
+            )
 
     def check(self, model: nn.Module, x: Tensor, y: Tensor | None, seeds: Tensor) -> Tensor:
         """The model has detectors; labels are whole numbers below the number of classes."""
@@ -113,7 +117,7 @@ class DetectorAware(ClassifierAttack):
             _wrong_and_accepted(self.confidence, self.targeted),
             model,
             uniform_start(self.ball, self.domain) if number else x,
-            AutoSteps(self.ball, self.rho),
+            Adam(self.lr, schedule="cosine"),
             steps=self.steps,
             region=self.domain.region(x, self.ball),
             data={"x": x, "y": y, "weight": weight},
