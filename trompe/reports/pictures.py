@@ -39,31 +39,41 @@ def panels(figures: Sequence[Curve], columns: int = 2) -> str:
     4
     """
     width, height, title = 340, 290, 24
-    step, parts = title + height + 2 * _LINE, []
-    for place, figure in enumerate(figures):
-        left, top = place % columns * width, place // columns * step
-        drawn = curve(figure)
-        narrow = drawn[drawn.index("</svg>") + 6 :]
-        parts.append(narrow.replace("<svg ", f'<svg x="{left}" y="{top + title}" ', 1))
-        words = f'<text x="{left + 2}" y="{top + _LINE}" font-weight="bold">{escape(figure.caption)}</text>'
-        parts.append(words if place % columns else words + _key(figure, top + title + height))
-    across, down = width * min(columns, len(figures)), step * -(-len(figures) // columns)
+    across = width * min(columns, len(figures))
+    step, parts = title + height, []
+    keys = [_key(figure, across) for figure in figures[::columns]]
+    top = 0
+    for row, (key, lines) in enumerate(keys):
+        for place, figure in enumerate(figures[row * columns : (row + 1) * columns]):
+            drawn, left = curve(figure), place * width
+            narrow = drawn[drawn.index("</svg>") + 6 :]
+            parts.append(
+                f'<text x="{left + 2}" y="{top + _LINE}" font-weight="bold">'
+                f"{escape(figure.caption)}</text>"
+            )
+            parts.append(narrow.replace("<svg ", f'<svg x="{left}" y="{top + title}" ', 1))
+        parts.append(f'<g transform="translate(0 {top + step})">{key}</g>')
+        top += step + lines * _LINE + title
     head = (
-        f'<svg {_PAPER}viewBox="0 0 {across} {down}" width="{across}" height="{down}" role="img" '
+        f'<svg {_PAPER}viewBox="0 0 {across} {top}" width="{across}" height="{top}" role="img" '
         'font-size="13" fill="currentColor" xmlns="http://www.w3.org/2000/svg">'
         "<style>.rule{stroke:#d9dde1}.faint{stroke:#eef0f2}.axis{stroke:#5f656d}</style>"
     )
     return "".join([head, *parts, "</svg>"])
 
 
-def _key(figure: Curve, top: int) -> str:
-    """Each line of a figure with its name, in a row."""
-    parts, left = [], 48
+def _key(figure: Curve, width: int) -> tuple[str, int]:
+    """Each line of a figure with its name, in rows no wider than this, and how many rows."""
+    parts, left, row = [], 48, 0
     for index, series in enumerate(figure.series):
-        sign = swatch(index).replace("<svg ", f'<svg x="{left}" y="{top + 2}" ', 1)
-        parts.append(f'{sign}<text x="{left + 36}" y="{top + 13}">{escape(series.label)}</text>')
-        left += 60 + 8 * len(series.label)
-    return "".join(parts)
+        room = 56 + 8 * len(series.label)
+        if left + room > width and left > 48:
+            left, row = 48, row + 1
+        sign = swatch(index).replace("<svg ", f'<svg x="{left}" y="{row * _LINE + 2}" ', 1)
+        words = f'<text x="{left + 36}" y="{row * _LINE + 13}">{escape(series.label)}</text>'
+        parts.append(sign + words)
+        left += room
+    return "".join(parts), row + 1
 
 
 def mosaic(grid: Grid, rows: int = 4, *, titled: bool = False) -> Image:

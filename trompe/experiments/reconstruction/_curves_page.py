@@ -93,9 +93,8 @@ def _file(figure: Figure, data: str) -> str:
 
 def _series(board: Board, data: str, by: str, name: str, line: Line) -> Series:
     radii = [0.0, *board.radii(data)]
-    found = [board.record(data, line, by, eps) for eps in radii]
-    low, high = [r.low or 0.0 for r in found], [1.0 if r.high is None else r.high for r in found]
-    return Series(name, tuple(radii), tuple(r.value for r in found), tuple(low), tuple(high))
+    found = [board.record(data, line, by, eps).value for eps in radii]
+    return Series(name, tuple(radii), tuple(found))
 
 
 def drawn(figure: Figure, records: Records) -> dict[str, str]:
@@ -187,15 +186,15 @@ def _numbers(figure: Figure, board: Board, data: str) -> str:
 
 def _how(board: Board, records: Records) -> str:
     n = {data: next(r.n for r in records if r.config["data"] == data) for data in board.datasets}
-    drawn_ = max(r.config["drawn"] for r in records)
-    attacks = {by: next(r.attack for r in records if r.config["by"] == by) for by in BY}
+    setting, drawn_ = records[0].config["setting"], max(r.config["drawn"] for r in records)
     judged = f" Who draws is judged on {drawn_} fresh draws." if drawn_ > 1 else ""
     return (
-        f"Images: {', '.join(f'{count} of {data}' for data, count in n.items())}. {PAPER} is the paper's, "
-        f"`{attacks[PAPER]}`; {CONTROL} is `{attacks[CONTROL]}`, on the same images and through the same "
-        f"mean; eps is each radius.{judged} Differences are in points of accuracy on the same images, with "
-        "95% intervals for pairs (Agresti & Min), for other images and not for other trainings; a claim "
-        "holds where the whole interval says so."
+        f"Test images: {', '.join(f'{count} of {data}' for data, count in n.items())}. **{PAPER}** is the "
+        f"paper's attack, projected on the box, with c = 1 and {setting['steps']} steps. **{CONTROL}** takes "
+        f"{setting['control']} steps on the margin, from a random start, on the same images and through the "
+        f"same mean.{judged} Differences are in points of accuracy on the same images, over the radii named, "
+        "with 95% intervals for pairs (Agresti & Min): for other images, not for other trainings. A claim "
+        "holds where the whole interval says so. Intervals in the tables of accuracies are Wilson's, 95%."
     )
 
 
