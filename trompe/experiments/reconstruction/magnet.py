@@ -106,8 +106,9 @@ SCALES = {
 def run(config: Config, store: Store) -> Iterator["Record"]:
     """The rates of false alarms; then who knows nothing of the defence, the reformer, and all."""
     blind = _blind(config)
-    aware = [(name, eps) for name in (BOTH, DETECTORS, DIVERGENCES) for eps in config.eps]
-    store.total = 1 + len(blind) + len(config.eps) + len(aware) + 1
+    aware = [(BOTH, eps) for eps in config.eps]
+    aware += [(name, config.eps[-1]) for name in (DETECTORS, DIVERGENCES, COLLECTION)]
+    store.total = 1 + len(blind) + len(config.eps) + len(aware)
     yield from store.cell("false alarms", lambda: _alarms(config))
     for name, attack in blind.items():
         yield from store.cell(
@@ -123,9 +124,6 @@ def run(config: Config, store: Store) -> Iterator["Record"]:
             f"{AWARE}, {name}, {eps:g}",
             lambda name=name, eps=eps: _aware(config, name, eps),  # type: ignore[misc]
         )
-    yield from store.cell(
-        f"{AWARE}, {COLLECTION}", lambda: _aware(config, COLLECTION, config.eps[-1])
-    )
 
 
 def _blind(config: Config) -> "dict[str, Attack]":
