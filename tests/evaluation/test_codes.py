@@ -34,8 +34,8 @@ class Layered(nn.Module):
 
     def __init__(self, first: Tensor, second: Tensor, offset: float = 0.0) -> None:
         super().__init__()
-        self.first = nn.Linear(*reversed(first.shape), bias=False)
-        self.second = nn.Linear(*reversed(second.shape), bias=False)
+        self.first = nn.Linear(first.shape[1], first.shape[0], bias=False)
+        self.second = nn.Linear(second.shape[1], second.shape[0], bias=False)
         self.first.weight, self.second.weight = nn.Parameter(first), nn.Parameter(second)
         self.offset = offset
 
@@ -251,13 +251,13 @@ def test_our_encoders_are_measured_and_left_as_found(make: Callable[..., Any]) -
 
 
 def test_an_output_that_the_next_layer_overwrites_is_read_before() -> None:
-    model = nn.Module()
-    model.steps = nn.Sequential(nn.Linear(6, 5, bias=False), nn.ReLU(inplace=True)).double()
-    model.encode = lambda x: PointMass(model.steps(x))
-    gains = layer_gains.layer_gains(model.eval(), X, X + 0.1)
-    weight = model.steps[0].weight.detach()
-    exact = (weight.sum(1) * 0.1).norm() / (0.1 * math.sqrt(6))
-    torch.testing.assert_close(gains["steps.0"].perturbation, exact.expand(7))
+    class Overwriting(Layered):
+        def encode(self, x: Tensor) -> PointMass:
+            return PointMass(nn.functional.relu_(self.first(x)))
+
+    gains = layer_gains.layer_gains(Overwriting(FIRST, SECOND).eval(), X, X + 0.1)
+    exact = FIRST.sum(1).norm() / math.sqrt(6)
+    torch.testing.assert_close(gains["first"].perturbation, exact.expand(7))
 
 
 def test_chosen_layers_need_not_be_leaves_and_equal_inputs_have_no_gain() -> None:
