@@ -16,7 +16,7 @@ from trompe.core.execution import execution, spend
 from trompe.core.geometry import Ball, per_example
 from trompe.core.losses import squared_distance
 from trompe.core.protocols import Autoencoder
-from trompe.core.search import Evaluation, Found, search
+from trompe.core.search import Evaluation, Found, Objective, search
 from trompe.core.solvers import Adam
 
 __all__ = ["Coded", "LatentStart"]
@@ -87,9 +87,9 @@ class LatentStart(ClassifierAttack):
     def run(self, model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
         """The code, its image, the input that shows it, and the margin from there."""
         image = decoded(model, self.code(model, x, y, seeds).best)
-        near = self._in_ball(_resembling(self.targeted), model, image, (x, y, image), seeds)
+        near = self.match(model, image, x, y, seeds).best
         along = classification("margin", self.targeted)
-        return self._in_ball(along, model, near, (x, y, image), seeds)
+        return self._in_ball(along, model, near, x, {"y": y}, seeds).best
 
     def code(self, model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> Found:
         """The nearest code that is read wrongly, else the one that is nearest to it: `best` is `(B, *)`."""
@@ -114,10 +114,20 @@ class LatentStart(ClassifierAttack):
             found = weights(attempt, torch.ones_like(unit), self.rounds)
         return found._replace(best=home + per_example(unit, home) * found.best)
 
+    def match(self, model: nn.Module, image: Tensor, x: Tensor, y: Tensor, seeds: Tensor) -> Found:
+        """Inputs around `x` that are reconstructed as an image, the best of them by the margin."""
+        data = {"y": y, "image": image}
+        return self._in_ball(_resembling(self.targeted), model, image, x, data, seeds)
+
     def _in_ball(
-        self, objective: Any, model: nn.Module, start: Tensor, data: Any, seeds: Tensor
-    ) -> Tensor:
-        x, y, image = data
+        self,
+        objective: Objective,
+        model: nn.Module,
+        start: Tensor,
+        x: Tensor,
+        data: Any,
+        seeds: Tensor,
+    ) -> Found:
         region = self.domain.region(x, self.ball)
         return search(
             objective,
@@ -126,10 +136,10 @@ class LatentStart(ClassifierAttack):
             AutoSteps(self.ball, 0.75),
             steps=self.steps,
             region=region,
-            data={"x": x, "y": y, "image": image},
+            data=data,
             seeds=seeds,
             leave=self.early_stop,
-        ).best
+        )
 
 
 def encoded(model: Any, x: Tensor) -> Tensor:
@@ -148,7 +158,7 @@ def decoded(model: Any, z: Tensor) -> Tensor:
     return image
 
 
-def _displaced(targeted: bool, confidence: float) -> Any:
+def _displaced(targeted: bool, confidence: float) -> Objective:
     """C&W's objective over displacements of codes: their length, and the margin of what they decode to."""
 
     def objective(model: Any, v: Tensor, data: Any) -> Evaluation:
@@ -164,7 +174,7 @@ def _displaced(targeted: bool, confidence: float) -> Any:
     return objective
 
 
-def _resembling(targeted: bool) -> Any:
+def _resembling(targeted: bool) -> Objective:
     """How far the reconstruction is from the image; iterates are ranked by what the classifier says of it."""
 
     def objective(model: Any, v: Tensor, data: Any) -> Evaluation:
