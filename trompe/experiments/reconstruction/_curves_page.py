@@ -1,6 +1,6 @@
 """The pages of figures 1 to 4: what holds of what was claimed, the curves, and the numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trompe.experiments.reconstruction._attacked import CONTROL, PAPER, SAMPLED
@@ -198,10 +198,11 @@ def _how(board: Board, records: Records) -> str:
     )
 
 
-def rendered(figure: Figure, records: Records) -> str:
+def rendered(figure: Figure, published: Mapping[str, str], records: Records) -> str:
     """The item's part of the page."""
     board = Board(records)
-    parts = [_how(board, records), "\n".join(_sentence(board, claim) for claim in figure.claims)]
+    parts = [f"The paper (section 5) says: {'; '.join(published.values())}.", _how(board, records)]
+    parts.append("\n".join(_sentence(board, claim) for claim in figure.claims))
     parts += [_gaps(figure, board), _flattery(figure, board)]
     for data in board.datasets:
         parts.append(f"![Accuracy against eps on {data}](pictures/{_file(figure, data)})")
