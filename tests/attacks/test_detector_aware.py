@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trompe.attacks import EOT, DetectorAware, detector_aware
+from trompe.attacks import EOT, DetectorAware, detector_aware, ladder
+from trompe.attacks.ladder import DETECTORS
 from trompe.core import random
 from trompe.core.domains import Vectors
 from trompe.core.errors import UserError
@@ -103,6 +104,11 @@ def test_a_weight_that_moves_the_wrong_way_is_noticed() -> None:
     low, high = torch.tensor([0.0, 2.0, 2.0]), torch.tensor([6.0, torch.inf, 8.0])
     attack = DetectorAware(Ball(0.1), factor=3.0)
     assert attack._next(low, high).tolist() == [2.0, 6.0, 4.0]
+
+
+def test_the_ladder_has_it_where_there_are_detectors() -> None:
+    assert DETECTORS in ladder(Corner(), Ball(0.1), domain=Vectors())
+    assert DETECTORS not in ladder(nn.Identity().eval(), Ball(0.1), domain=Vectors())
 
 
 def test_slips_are_told() -> None:

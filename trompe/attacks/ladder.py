@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trompe.attacks.adaptive import BPDA, EOT, Drawing, Purified, Still, StraightThrough, repeats
 from trompe.attacks.base import Attack
 from trompe.attacks.carlini_wagner import ProjectedCW
+from trompe.attacks.detector_aware import DetectorAware, Watched
 from trompe.attacks.gradient import APGD, APGDT
 from trompe.attacks.latent_start import Coded, LatentStart
 from trompe.attacks.query import Square
@@ -28,6 +29,7 @@ __all__ = [
     "AROUND",
     "CW_MEAN",
     "CW_RUNG",
+    "DETECTORS",
     "LATENT_START",
     "MEAN",
     "OBLIVIOUS",
@@ -45,6 +47,7 @@ APGD_RUNG = "APGD"
 APGDT_RUNG = "APGD-T"
 AROUND = "around"
 LATENT_START = "latent start"
+DETECTORS = "detector-aware"
 SQUARE = "Square"
 
 
@@ -71,11 +74,12 @@ def ladder(
     | APGD, APGD-T | the same with Auto-PGD, away from the label and towards each other one |
     | around | takes the purifier for the identity (BPDA), or the bare classifier's derivative |
     | latent start | searches the codes first, then an input that is reconstructed as their image |
+    | detector-aware | wants an answer that is wrong and accepted |
     | Square | only asks |
 
     A rung that the model does not allow is left out: no surrogate was given, there is no autoencoder, no
-    gradient, nothing is drawn. The number of a defence is that of its worst rung (Carlini et al. 2019,
-    "On evaluating adversarial robustness", section 3).
+    detector, no gradient, nothing is drawn. The number of a defence is that of its worst rung (Carlini et
+    al. 2019, "On evaluating adversarial robustness", section 3).
 
     Args:
         model: the defended classifier, in eval mode. One with `reconstruct` and `classifier` is `Purified`.
@@ -134,6 +138,9 @@ class _Rungs:
             half = self._scaled(50)
             start = LatentStart(self.ball, steps=half, code_steps=half, domain=self.domain)
             yield LATENT_START, self._averaged(start)
+        if self.exact and isinstance(self.model, Watched):
+            aware = DetectorAware(self.ball, steps=self._scaled(100), domain=self.domain)
+            yield DETECTORS, self._averaged(aware)
         if self.ball.norm != "L1":  # Square has no form there
             square = Square(self.ball, steps=self._scaled(5000), domain=self.domain)
             yield SQUARE, self._averaged(square)

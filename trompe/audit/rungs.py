@@ -13,6 +13,7 @@ from trompe.attacks.ladder import (
     AROUND,
     CW_MEAN,
     CW_RUNG,
+    DETECTORS,
     LATENT_START,
     MEAN,
     OBLIVIOUS,
@@ -43,6 +44,7 @@ _ATTACKERS = {
     APGDT_RUNG: ("everything", "Auto-PGD towards each of the other classes"),
     AROUND: ("everything", "differentiates as if the defence changed nothing"),
     LATENT_START: ("everything", "searches codes first, then an image that has such a code"),
+    DETECTORS: ("everything", "seeks an answer that is wrong and that the detectors let pass"),
     SQUARE: ("nothing", "asks for the scores of one guess after another"),
 }  # fmt: skip
 KNOWS = {
