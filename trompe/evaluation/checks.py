@@ -9,6 +9,7 @@ import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,7 @@ def doctor(
     *,
     domain: Domain | None = None,
     surrogate: nn.Module | None = None,
+    attack: Attack | None = None,
     n: int = 64,
     steps: int = 40,
     queries: int = 500,
@@ -85,6 +87,8 @@ def doctor(
         ball: the radius at which robust accuracy is claimed.
         domain: what an input is; that of the data, or images.
         surrogate: another classifier, from which attacks are transferred.
+        attack: the white box to examine, such as the worst rung of `trompe.attacks.ladder`; by default PGD
+            on the margin, joined by APGD-T where it is compared with attackers who see less.
         steps: of the white-box attack; the longer one takes four times as many.
         queries: of the black-box attack.
         draws: of a random model, per gradient.
@@ -93,7 +97,9 @@ def doctor(
         UserError: inputs, labels or a model that do not fit.
     """
     x, y, index = next(batches(data, n))
-    domain = domain or getattr(data, "domain", None) or PGD(ball).domain
+    domain = domain or getattr(attack or data, "domain", None) or PGD(ball).domain
+    if attack is not None and getattr(getattr(attack, "ball", None), "norm", "") != ball.norm:
+        raise UserError(f"the attack to examine must have a ball of norm {ball.norm}")
     domain.validate(x)
     device = device_of(model, x)
     x, y, seeds = x.to(device), y.to(device), random.seeds(seed, index).to(device)
@@ -101,7 +107,20 @@ def doctor(
     kind = nature(model, x[:16], seeds[:16])
     right = float(outcomes(model, x, y, seeds, REPORT, 20 if kind.random else 1).correct.mean())
     patient = _Patient(
-        model, x, y, seeds, ball, domain, kind, surrogate, steps, queries, draws, seed, right
+        model,
+        x,
+        y,
+        seeds,
+        ball,
+        domain,
+        kind,
+        surrogate,
+        attack,
+        steps,
+        queries,
+        draws,
+        seed,
+        right,
     )
     checks: list[Check] = []
     with warnings.catch_warnings():
@@ -125,6 +144,7 @@ class _Patient:
     domain: Domain
     kind: Nature
     surrogate: nn.Module | None
+    attack: Attack | None
     steps: int
     queries: int
     draws: int
@@ -148,14 +168,21 @@ class _Patient:
 
     def white_box(self) -> float:
         """Robust accuracy under the white-box attacks; all that stands clean where they have no gradient."""
+        if self.attack is not None:
+            return self.accuracy(self.white())
         if self.gradient is not None:
             targets = APGDT(self.ball, steps=self.steps, targets=3, domain=self.domain)
-            return self.accuracy(self.pgd(), targets)
+            return self.accuracy(self.white(), targets)
         return self.right
 
-    def pgd(self, ball: Ball | None = None, steps: int | None = None) -> PGD:
-        """The white-box attack, at some radius and length."""
-        return PGD(ball or self.ball, steps=steps or self.steps, loss="margin", domain=self.domain)
+    def white(self, eps: float | None = None, pace: float = 1.0) -> Attack:
+        """The white-box attack, at some radius and with some multiple of its steps, if it has any."""
+        attack = self.pgd() if self.attack is None else self.attack
+        return _paced(attack, pace).at(self.ball.eps if eps is None else eps)
+
+    def pgd(self) -> PGD:
+        """The white-box attack where none was given."""
+        return PGD(self.ball, steps=self.steps, loss="margin", domain=self.domain)
 
     @property
     def slack(self) -> float:
@@ -166,6 +193,24 @@ class _Patient:
         """The margin of each example, on one and the same draw."""
         with random.streams(self.seeds[: len(x)]):
             return margin_of((model or self.model)(x), self.y[: len(x)], targeted=False)
+
+
+def _steps(attack: Attack) -> int | None:
+    """How many steps an attack takes, or the one inside it."""
+    inside = getattr(attack, "attack", None)
+    return _steps(inside) if isinstance(inside, Attack) else getattr(attack, "steps", None)
+
+
+def _paced(attack: Attack, pace: float) -> Attack:
+    """The same attack with a multiple of its steps, and at least two; as it is where it has none."""
+    inside, steps = getattr(attack, "attack", None), getattr(attack, "steps", None)
+    if isinstance(inside, Attack):
+        change: dict[str, Any] = {"attack": _paced(inside, pace)}
+    elif isinstance(steps, int) and pace != 1:
+        change = {"steps": max(2, round(pace * steps))}
+    else:
+        return attack
+    return replace(attack, **change).using(**attack._networks)
 
 
 Answer = tuple[bool | None, str]
@@ -227,18 +272,21 @@ def _slope_error(p: _Patient, model: nn.Module, dtype: torch.dtype, h: float) ->
 
 
 def _zero_radius(p: _Patient) -> Answer:
-    result = p.fallen(p.pgd(p.ball.at(0.0), steps=2))
+    result = p.fallen(p.white(eps=0.0, pace=0.0))
     clean, robust = result.clean_accuracy, result.robust_accuracy
     return abs(clean - robust) <= 1e-9, f"{clean:.1%} clean, {robust:.1%} at radius zero"
 
 
 def _more_steps(p: _Patient) -> Answer:
-    short, long = p.accuracy(p.pgd()), p.accuracy(p.pgd(steps=4 * p.steps))
-    return _compare((f"{p.steps} steps", short), (f"{4 * p.steps} steps", long), p.slack)
+    one, four = p.white(), p.white(pace=4.0)
+    if _steps(one) is None:
+        return None, "the attack has no number of steps"
+    short, long = p.accuracy(one), p.accuracy(four)
+    return _compare((f"{_steps(one)} steps", short), (f"{_steps(four)} steps", long), p.slack)
 
 
 def _larger_radius(p: _Patient) -> Answer:
-    small, large = p.accuracy(p.pgd()), p.accuracy(p.pgd(p.ball.at(2 * p.ball.eps)))
+    small, large = p.accuracy(p.white()), p.accuracy(p.white(eps=2 * p.ball.eps))
     names = f"eps {p.ball.eps:.4g}", f"eps {2 * p.ball.eps:.4g}"
     return _compare((names[0], small), (names[1], large), p.slack)
 
@@ -246,7 +294,7 @@ def _larger_radius(p: _Patient) -> Answer:
 def _unbounded(p: _Patient) -> Answer:
     apart = float(p.domain.distances(p.x, p.x.flip(0))[p.ball.norm].amax())
     radius = max(4 * p.ball.eps, 2 * apart, 1e-6)
-    left = p.accuracy(p.pgd(p.ball.at(radius), steps=2 * p.steps))
+    left = p.accuracy(p.white(eps=radius, pace=2.0))
     return left <= p.slack, f"{left:.1%} still stand at {p.ball.norm} {radius:.3g}"
 
 
@@ -273,9 +321,14 @@ class _Question:
     needs_gradient: bool = True
     attacks: bool = True
 
+    def has_gradient(self, patient: _Patient) -> bool:
+        """Whether there is what the question is about; an attack that was given may go around."""
+        around = self.attacks and patient.attack is not None
+        return patient.gradient is not None or around or not self.needs_gradient
+
     def put(self, patient: _Patient) -> Check:
         """Ask, unless what the question needs is not there."""
-        if self.needs_gradient and patient.gradient is None:
+        if not self.has_gradient(patient):
             return Check(self.name, None, "there is no gradient to follow", self.why)
         if self.attacks and patient.right == 0:
             return Check(self.name, None, "no example is classified correctly", self.why)

@@ -13,7 +13,7 @@ from trompe.evaluation.cases import Case, Log
 from trompe.evaluation.records import Record
 from trompe.evaluation.rounds import Run, Stage
 
-__all__ = ["Result", "summarise"]
+__all__ = ["Result", "any_of_k", "summarise"]
 
 
 @dataclass(frozen=True)
@@ -193,3 +193,14 @@ def _whole(shares: Mapping[str, float], n: int) -> dict[str, int]:
     for name in sorted(shares, key=lambda k: counts[k] - shares[k])[: n - sum(counts.values())]:
         counts[name] += 1
     return counts
+
+
+def any_of_k(record: Record) -> Record:
+    """The share of examples wrong on any of k draws, for an attacker who may try k times, with its interval.
+
+    Args:
+        record: robust accuracy, or a rung, of a model that draws; k is the `draws` it was judged on.
+    """
+    about = {name: getattr(record, name) for name in ("subject", "attack", "threat", "eps", "norm")}
+    k, share = record.config["draws"], record.extra["wrong on any draw"]
+    return Record.rate(f"wrong on any of {k} draws", share * record.n, record.n, **about)

@@ -162,22 +162,34 @@ class _State:
         stage.broken = int(((share > 0.5) & (before[rows] <= 0.5)).sum())
         if self.run.separate:
             self._keep_alone(name, rows, found, share)
-        worse = share > self.share[rows]
-        took = rows[worse]
-        self.worst = self.worst.index_copy(0, took, found[worse])
-        self.share = self.share.index_copy(0, took, share[worse])
-        self.level[took] = torch.where(self.level[took] < 0, level, self.level[took])
-        for row in took.tolist():
-            self.by[row] = name
+        self._keep_worst(name, level, rows, found, share)
 
     def _keep_alone(self, name: str, rows: Tensor, found: Tensor, share: Tensor) -> None:
-        """What an attack did by itself; where that is no worse than the clean input, it changes nothing."""
-        worse = share > self.start[rows]
+        """What an attack did by itself: all that it returned, or the clean input where that fools nobody.
+
+        On a random model few draws cannot tell who is fooled: to choose by them would flatter the model.
+        """
+        kept = (share > self.start[rows]) | (self.run.looks > 1)
         columns = self.unharmed.clone()
-        if bool(worse.any()):
-            took = rows[worse]
-            columns[took] = torch.cat([self.judged(took, found[worse]), share[worse, None]], 1)
+        if bool(kept.any()):
+            took = rows[kept]
+            columns[took] = torch.cat([self.judged(took, found[kept]), share[kept, None]], 1)
         self.alone.setdefault(name, []).append(columns)
+
+    def _keep_worst(
+        self, name: str, level: int, rows: Tensor, found: Tensor, share: Tensor
+    ) -> None:
+        """Keep what is worse than all before; where few draws cannot tell, rather that than a clean input."""
+        worse = share > self.share[rows]
+        clean = torch.tensor([not self.by[row] for row in rows.tolist()], device=rows.device)
+        kept = worse | (clean & (share == self.share[rows])) if self.run.looks > 1 else worse
+        first = rows[worse & (self.level[rows] < 0)]
+        self.level[first] = level
+        took = rows[kept]
+        self.worst = self.worst.index_copy(0, took, found[kept])
+        self.share = self.share.index_copy(0, took, share[kept])
+        for row in took.tolist():
+            self.by[row] = name
 
     def close(self) -> None:
         """End a radius: judge the worst inputs anew, on draws that chose nothing."""
