@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.attacks.contract import Mirrored, classifier, misled
-from trompe.attacks import APGD, BPDA, EOT, FGSM, PGD, Square, StraightThrough
+from trompe.attacks import APGD, BPDA, EOT, FGSM, PGD, Square, Still, StraightThrough
 from trompe.attacks.adaptive import straight_through
 from trompe.core import random
 from trompe.core.domains import Images, Vectors
@@ -246,3 +246,62 @@ def test_a_mirror_is_no_defence() -> None:
     around = BPDA(PGD(Ball(0.15), steps=10))(model, x, victim.y)
     assert rate(model, through, victim.y) > 0.5
     assert rate(model, around, victim.y) < 0.1, "the identity is no surrogate for a mirror"
+
+
+class Blurred(nn.Module):
+    """A classifier that draws noise onto its input, and can leave it out."""
+
+    def __init__(self, model: nn.Module, width: float = 0.3) -> None:
+        super().__init__()
+        self.model, self.width = model, width
+        self.training = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x + self.width * random.normal(tuple(x.shape), x))
+
+    def deterministic(self) -> nn.Module:
+        return self.model
+
+
+def attacks_the_mean(kind: type[Still]) -> None:
+    """What is found is what is found on the model without its draws, bit for bit, and no draw is made."""
+    victim = classifier(Images())
+    x, y, seeds = victim.x[:8], victim.y[:8], random.seeds(0, 8)
+    attack = PGD(Ball(0.12), steps=5)
+    with random.streams(seeds) as used:
+        found = kind(attack)(Blurred(victim.model), x, y, seeds=seeds)
+    assert torch.equal(found, attack(victim.model, x, y, seeds=seeds))
+    assert used.calls == 0
+
+
+def test_still_attacks_the_mean() -> None:
+    attacks_the_mean(Still)
+
+
+class SamplingLeftOn(Still):
+    """Attacks the model as it is deployed."""
+
+    def run(self, model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
+        return self.attack.run(model, x, y, seeds)
+
+
+def test_sampling_left_on_in_the_mean_attack_is_caught() -> None:
+    with pytest.raises(AssertionError):
+        attacks_the_mean(SamplingLeftOn)
+
+
+def test_a_model_without_a_still_form_is_refused() -> None:
+    victim = classifier(Images())
+    with pytest.raises(
+        UserError, match=r"no deterministic\(\), so its draws cannot be switched off"
+    ):
+        Still(FGSM(Ball(0.1)))(victim.model, victim.x[:2], victim.y[:2])
+
+
+def test_the_mean_is_no_worst_case() -> None:
+    """What only just fools the mean fools few draws; who averages over them does more."""
+    victim = classifier(Images())
+    model, x, y = Blurred(victim.model), victim.x[:32], victim.y[:32]
+    still = Still(PGD(Ball(0.12), steps=20))(model, x, y)
+    averaged = EOT(PGD(Ball(0.12), steps=20), draws=10)(model, x, y)
+    assert survival(model, averaged, y) < survival(model, still, y) - 0.05

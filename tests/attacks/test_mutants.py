@@ -1,6 +1,7 @@
 """Broken attacks must fail the contract, by the very checks that the package's attacks pass."""
 
 import copy
+import math
 import random as python_random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from tests.attacks.contract import CHECKS, Subject, Victim, classifier, misled
 from trompe.attacks.base import ClassifierAttack, margin_of
+from trompe.attacks.carlini_wagner import ProjectedCW
 from trompe.core import random
 from trompe.core.domains import Images
 from trompe.core.execution import predict, spend
@@ -337,6 +339,44 @@ def test_the_attack_that_mutants_are_made_from_keeps_the_contract() -> None:
 def test_mutant_is_caught(kind: type[Plain], caught: str) -> None:
     (check,) = (check for check in CHECKS if check.__name__ == caught)
     assert fails(check, kind), f"{kind.__name__} passes {caught}"
+
+
+class ProjectsNothing(ProjectedCW):
+    """Descends C&W's objective wherever it leads."""
+
+    def run(self, model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
+        free = ProjectedCW(Ball(math.inf), steps=self.steps)
+        return free.run(model, x, y, seeds)
+
+
+class ProjectsTheResultOnly(ProjectsNothing):
+    """Descends wherever it leads, and clips what it found: a weaker attack, as no result shows."""
+
+    def run(self, model: nn.Module, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
+        return self.domain.region(x, self.ball).project(super().run(model, x, y, seeds))
+
+
+def projects_after_each_step(kind: type[ProjectedCW]) -> None:
+    """All that the model is shown lies in the ball."""
+    victim, ball = classifier(Images()), Ball(0.05)
+    x, y, farthest = victim.x[:1], victim.y[:1], [0.0]
+
+    class Watched(nn.Module):
+        training = False
+
+        def forward(self, v: Tensor) -> Tensor:
+            farthest.append(float((v - x).detach().abs().max()))
+            return victim.model(v)
+
+    kind(ball, steps=5)(Watched().eval(), x, y)
+    assert max(farthest) <= ball.eps + 1e-12
+
+
+def test_carlini_and_wagner_without_projection_is_caught() -> None:
+    projects_after_each_step(ProjectedCW)
+    for kind in (ProjectsNothing, ProjectsTheResultOnly):
+        with pytest.raises(AssertionError):
+            projects_after_each_step(kind)
 
 
 def test_noise_is_measured_in_the_norm_of_the_ball() -> None:
