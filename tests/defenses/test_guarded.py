@@ -113,6 +113,17 @@ def test_thresholds_travel_with_the_weights():
     assert torch.equal(fresh.detectors["0"].threshold, guarded.detectors["0"].threshold)
 
 
+def test_excess_is_the_worst_share_over_a_threshold():
+    guarded = Guarded(nn.Identity(), [detector(0), detector(1)])
+    guarded.detectors["0"].threshold.fill_(2.0)
+    guarded.detectors["1"].threshold.fill_(0.5)
+    x = torch.tensor([[1.0, 0.25, 9.0], [2.0, 0.0, 0.0], [3.0, 2.0, 0.0]])
+    assert guarded.excess(x).tolist() == [-0.5, 0.0, 3.0]
+    assert (guarded.excess(x) <= 0).tolist() == guarded.accept(x).tolist()
+    with pytest.raises(UserError, match="above 0"):
+        Guarded(nn.Identity(), [detector(0)]).excess(x)
+
+
 def test_slips_are_told():
     with pytest.raises(UserError, match="at least one detector"):
         Guarded(nn.Identity(), [])

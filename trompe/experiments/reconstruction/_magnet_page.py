@@ -96,7 +96,7 @@ def _alarms(records: "list[Record]") -> str:
 def _contained(record: "Record") -> str:
     asked = float(record.config["fpr"])
     low, high = record.low or 0.0, record.high or 1.0
-    return "yes" if low <= asked <= high else "**no**"
+    return "yes" if low <= asked <= high else "no"
 
 
 def _contains(records: "list[Record]") -> str:
