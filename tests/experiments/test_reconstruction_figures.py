@@ -87,9 +87,9 @@ def test_a_model_of_two_figures_is_measured_once(outcome: Callable[[str], Outcom
 
 def test_all_scales_are_judged_on_one_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    find = _attacked._Cell._found
+    find = _attacked.Cell._found
     monkeypatch.setattr(
-        _attacked._Cell, "_found", lambda *given: made.append(given[1]) or find(*given)
+        _attacked.Cell, "_found", lambda *given: made.append(given[1]) or find(*given)
     )
     setting = replace(_attacked.SMOKE, n=4, steps=2, control=2)
     records = measured.__wrapped__(setting, Defended("digits", "vae", 0.4))
@@ -159,5 +159,5 @@ def test_signs_are_taken_from_all_classes(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(data, "load", lambda name, split: every)
     monkeypatch.setattr(Defended, "stack", lambda self, device: {})
     setting = replace(_attacked.SMOKE, n=10)
-    assert _attacked._Cell(setting, Defended("btsc")).y.tolist() == list(range(10))
-    assert _attacked._Cell(setting, Defended("mnist")).y.tolist() == [0] * 6 + [1] * 4
+    assert _attacked.Cell(setting, Defended("btsc")).y.tolist() == list(range(10))
+    assert _attacked.Cell(setting, Defended("mnist")).y.tolist() == [0] * 6 + [1] * 4

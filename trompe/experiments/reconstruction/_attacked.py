@@ -26,6 +26,7 @@ __all__ = [
     "SAMPLED",
     "SIGNS",
     "SMOKE",
+    "Cell",
     "Defended",
     "Setting",
     "attacked",
@@ -79,12 +80,14 @@ class Defended:
             kind without weight.
         stp: standard deviation of the noise it was trained with.
         weight: of the contractive penalty.
+        net: the classifier, "conv4" or "resnet".
     """
 
     data: str
     kind: str = NONE
     stp: float = 0.0
     weight: float = 0.0
+    net: str = "conv4"
 
     def __post_init__(self) -> None:
         idle = {"d": self.stp, "c": self.weight}.get(self.kind[0]) == 0
@@ -92,10 +95,11 @@ class Defended:
 
     def __str__(self) -> str:
         """As cells and subjects are called."""
+        net = "" if self.net == "conv4" else f", {self.net}"
         if self.kind == NONE:
-            return f"{self.data}, no defence"
+            return f"{self.data}{net}, no defence"
         penalty = f", weight {self.weight:g}" if self.weight else ""
-        return f"{self.data}, {self.kind.upper()}, stp {self.stp:g}{penalty}"
+        return f"{self.data}{net}, {self.kind.upper()}, stp {self.stp:g}{penalty}"
 
     @property
     def scales(self) -> tuple[float, ...]:
@@ -110,7 +114,7 @@ class Defended:
         from trompe.defenses import Reconstruct
         from trompe.experiments.reconstruction._models import classifier, purifier
 
-        net = zoo.get(classifier(self.data), progress=False).to(device)
+        net = zoo.get(classifier(self.data, self.net), progress=False).to(device)
         if self.kind == NONE:
             return {0.0: net}
         made = zoo.get(purifier(self.kind, self.data, self.stp, self.weight), progress=False)
@@ -128,10 +132,10 @@ def attacked(models: "Iterable[Defended]", setting: Setting, store: "Store") -> 
 @cache
 def measured(setting: Setting, defended: Defended) -> "tuple[Record, ...]":
     """Accuracy clean and under both attacks at each radius; kept, for the figures share models."""
-    return tuple(_Cell(setting, defended).records())
+    return tuple(Cell(setting, defended).records())
 
 
-class _Cell:
+class Cell:
     """One defended classifier on its images."""
 
     def __init__(self, setting: Setting, defended: Defended) -> None:
@@ -155,20 +159,24 @@ class _Cell:
         """All of them, clean ones first."""
         import torch
 
+        from trompe.core.domains import Images
+        from trompe.core.geometry import Ball
+
         clean = {scale: self._right(self.x, scale) for scale in self.stack}
         made = [self._record(right, scale) for scale, right in clean.items()]
         some = torch.stack(list(clean.values())).any(0)
         signs = self.defended.data in SIGNS
         for eps in self.setting.signs if signs else self.setting.eps:
-            for by, attack in self._attacks(eps).items():
-                found = self._found(attack, some)
+            for by, attack in self.attacks(eps).items():
+                ball = Images().region(self.x, Ball(eps))
+                found = ball.project(self._found(attack, some))
                 made += [
                     self._record(self._right(found, scale), scale, eps, by, str(attack))
                     for scale in self.stack
                 ]
         return made
 
-    def _attacks(self, eps: float) -> "dict[str, Attack]":
+    def attacks(self, eps: float) -> "dict[str, Attack]":
         """The paper's and the control. What only just fools the mean fools few draws: there both go on."""
         from trompe.attacks import PGD, ProjectedCW, Still
         from trompe.core.geometry import Ball
@@ -213,7 +221,7 @@ class _Cell:
         from trompe.evaluation.records import Record
 
         own, draws = self.defended, self._draws(scale)
-        about: dict[str, Any] = {"data": own.data, "kind": own.kind, "stp": own.stp}
+        about: dict[str, Any] = {"data": own.data, "kind": own.kind, "stp": own.stp, "net": own.net}
         about |= {"weight": own.weight, "scale": scale, "by": by, "drawn": draws}
         about["right"] = "".join(map(str, right.tolist()))
         still = " and switches its draws off" if scale else ""
