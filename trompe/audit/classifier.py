@@ -141,13 +141,13 @@ def examine(
     return part
 
 
-def untested(subject: Subject) -> list[str]:
-    """What this part leaves open."""
+def untested(subject: Subject, aware: bool = False) -> list[str]:
+    """What this part leaves open; `aware` where an attack aimed to pass the detectors too."""
     others = " and ".join(n for n in ("Linf", "L2", "L1") if n != subject.norm)
     left = [f"Changes measured in other norms: {others}."]
     if subject.norm == "L1":
         left.append("Attackers of the classifier who only ask: Square has no form for L1.")
-    if hasattr(subject.model, "decide"):
+    if hasattr(subject.model, "decide") and not aware:
         left.append(
             f"Attackers of {subject.name} who also aim to pass its detectors: the attacks here aim at "
             "the class alone."

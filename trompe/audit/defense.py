@@ -7,7 +7,7 @@ from torch import nn
 
 from trompe.attacks.adaptive import EOT
 from trompe.attacks.base import Attack
-from trompe.attacks.ladder import OBLIVIOUS, SQUARE, ladder
+from trompe.attacks.ladder import DETECTORS, OBLIVIOUS, SQUARE, ladder
 from trompe.attacks.query import Square
 from trompe.audit.classifier import (
     WHITE_BOX,
@@ -132,7 +132,7 @@ def examine(
     title = f"Does the defence protect {bare.name}?"
     part.sections.append(Section(title, _text(climb, rungs), rungs.blocks(), WHITE_BOX))
     part += doctor
-    part.untested += _untested(climb, missing)
+    part.untested += _untested(climb, missing, DETECTORS in attacks)
     return part
 
 
@@ -164,10 +164,9 @@ def _climbed(
 
 def _text(climb: Climb, rungs: Rungs) -> str:
     text = (
-        f"{climb.guard.told()}\n\nA defence is tried by attackers who know more and more of it: each is a "
-        "rung of a ladder, and meets all images that are right when nobody attacks. Its worst rung is what "
-        "the defence is worth; lower still is the worst case per image, where an attacker keeps for each "
-        "image the best of all rungs."
+        f"{climb.guard.told()}\n\nA defence is worth what is left on the worst rung of the attackers' "
+        "ladder. Each rung is an attacker who knows more of the defence, and meets all images that are "
+        "right when nobody attacks. In the worst case per image an attacker keeps for each the best that any rung found."
     )
     if rungs.random:
         text += (
@@ -184,10 +183,10 @@ def _text(climb: Climb, rungs: Rungs) -> str:
     return text
 
 
-def _untested(climb: Climb, missing: str) -> list[str]:
+def _untested(climb: Climb, missing: str, aware: bool) -> list[str]:
     """What the ladder leaves open."""
     defended = climb.defended
-    left = untested(defended)
+    left = untested(defended, aware)
     if missing:
         left.append(
             f"Attackers of {defended.name} with a defended classifier of their own: {missing}."

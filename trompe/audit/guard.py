@@ -169,7 +169,9 @@ class Guard:
         if self.kind not in BUILT:
             return f"The defence is {self.kind}, of your own."
         drawn = [
-            f"a code drawn at {plan.scale:g} deviations of its posterior" if plan.scale else "",
+            f"its code drawn at {plan.scale:g} times the posterior's deviation"
+            if plan.scale
+            else "",
             f"noise of deviation {plan.input_noise:g} on its input" if plan.input_noise else "",
         ]
         how = " and ".join(filter(None, drawn))

@@ -172,14 +172,11 @@ class Rungs:
 
     def _table(self) -> Table:
         worst = self.worst(self.level).attack
-        columns: tuple[str, ...] = (
-            "rung",
-            "its attacker knows",
-            "and does",
-            "not misread" if self.guarded else "accuracy",
+        columns: tuple[str, ...] = ("rung", "not misread" if self.guarded else "accuracy")
+        columns += (
+            (f"on {self.subject.draws} of {self.subject.draws} looks",) if self.random else ()
         )
-        columns += ("right on every look",) if self.random else ()
-        columns += ("passes per image", "seconds")
+        columns += ("its attacker", "passes per image")
         rows = [self._row(r.attack, r, r.attack == worst) for r in self.at(self.level)]
         rows.append(self._row(_PER_IMAGE, self.per_image(self.level), False))
         eps = f"{self.subject.norm} {self.subject.eps[self.level]:.3g}"
@@ -190,17 +187,16 @@ class Rungs:
         knows, does = _ATTACKERS.get(name, ("everything", "takes the best of all rungs"))
         met = record.extra["attacked"] / (len(self.attacks) if name == _PER_IMAGE else 1)
         passes = (record.forwards + record.backwards) / met if met else 0.0
-        rate = f"{record.value:.1%} ({record.low:.1%} to {record.high:.1%})"
-        cells: list[Cell] = [f"{name} (worst)" if worst else name, knows, does, rate]
-        cells += [f"{1 - record.extra['wrong on any draw']:.1%}"] if self.random else []
-        return (*cells, round(passes), round(record.seconds or 0.0, 1))
+        always = Record.rate("", record.n * (1 - record.extra["wrong on any draw"]), record.n)
+        rates = [_in_cell(each) for each in ([record, always] if self.random else [record])]
+        said = f"{does} ({knows} known)"
+        return f"{name} (worst)" if worst else name, *rates, said, round(passes)
 
     def _curve(self) -> Curve:
         clean, levels = self._clean(), range(len(self.subject.eps))
         lines = {
             "not attacked": [clean for _ in (0, *levels)],
             "oblivious attacker": [clean, *(self.rung(OBLIVIOUS, k) for k in levels)],
-            "worst rung": [clean, *map(self.worst, levels)],
             _PER_IMAGE: [clean, *map(self.per_image, levels)],
             "without the defence": list(self.plain.records),
         }
@@ -235,3 +231,7 @@ class Rungs:
         with torch.no_grad(), random.streams(row.seeds, REPORT):
             image: Image = domain.render(domain.project(model.reconstruct(row.found)))[0]
         return image
+
+
+def _in_cell(record: Record) -> str:
+    return f"{record.value:.1%} ({record.low:.1%} to {record.high:.1%})"

@@ -287,7 +287,7 @@ def _forest(figure: Forest, wide: bool) -> str:
     limits = (0.0, 1.0) if figure.percent else fit(ends)
     lines = [wrap(name, 38 if wide else 44)[:2] or [""] for name, _ in figure.rows]
     longest = max((len(text) for line in lines for text in line), default=0)
-    left = 24 + LETTER * longest if wide else 16
+    left = 30 + 1.1 * LETTER * longest if wide else 16  # names are bold
     bottom = 14 + step * len(figure.rows)
     x = axis(list(limits), left, width - 24, tight=figure.percent)
     frame = Frame(x, axis([0.0, 1.0], bottom, 6))
