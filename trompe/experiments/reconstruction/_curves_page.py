@@ -198,11 +198,12 @@ def _how(board: Board, records: Records) -> str:
     )
 
 
-def rendered(figure: Figure, published: Mapping[str, str], records: Records) -> str:
+def rendered(figure: Figure, records: Records, published: Mapping[str, str] | None = None) -> str:
     """The item's part of the page."""
     board = Board(records)
-    parts = [f"The paper (section 5) says: {'; '.join(published.values())}.", _how(board, records)]
-    parts.append("\n".join(_sentence(board, claim) for claim in figure.claims))
+    says = "; ".join((published or {}).values())
+    parts = [f"The paper (section 5) says: {says}."] if says else []
+    parts += [_how(board, records), "\n".join(_sentence(board, claim) for claim in figure.claims)]
     parts += [_gaps(figure, board), _flattery(figure, board)]
     for data in board.datasets:
         parts.append(f"![Accuracy against eps on {data}](pictures/{_file(figure, data)})")

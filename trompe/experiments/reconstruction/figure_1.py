@@ -66,4 +66,4 @@ def render(records: Iterable["Record"]) -> str:
     from trompe.experiments.reconstruction._curves_page import noise, rendered
 
     found = list(records)
-    return rendered(noise(1, KINDS, found), PUBLISHED, found)
+    return rendered(noise(1, KINDS, found), found, PUBLISHED)

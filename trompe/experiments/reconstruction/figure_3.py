@@ -66,4 +66,4 @@ def render(records: Iterable["Record"]) -> str:
     from trompe.experiments.reconstruction._curves_page import rendered, scaled
 
     found = list(records)
-    return rendered(scaled(3, KINDS, found), PUBLISHED, found)
+    return rendered(scaled(3, KINDS, found), found, PUBLISHED)

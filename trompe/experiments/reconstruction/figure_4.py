@@ -73,4 +73,4 @@ def render(records: Iterable["Record"]) -> str:
     from trompe.experiments.reconstruction._curves_page import contractive, rendered
 
     found = list(records)
-    return rendered(contractive(4, KINDS, found), PUBLISHED, found)
+    return rendered(contractive(4, KINDS, found), found, PUBLISHED)
