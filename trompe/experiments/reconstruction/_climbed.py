@@ -109,11 +109,21 @@ def _asking(square: Any, queries: int) -> "Attack":
 
 
 def climbed(model: Any, attacks: dict[str, "Attack"], images: Any, **how: Any) -> "Result":
-    """`evaluate`, searching in bfloat16 where the processor multiplies it; claims are verified in float32."""
+    """`evaluate`, searching in bfloat16 where the processor multiplies it; claims are verified in float32.
+
+    A rung that finds no gradient on the last images is no news where others follow; the doctor looks for that.
+    """
+    import warnings
+
     from trompe.core.execution import execution, has_fast_bf16
+    from trompe.core.search import GradientWarning
     from trompe.evaluation import evaluate
 
-    with execution(precision="bf16" if has_fast_bf16(_device()) else "float32"):
+    with (
+        warnings.catch_warnings(),
+        execution(precision="bf16" if has_fast_bf16(_device()) else "float32"),
+    ):
+        warnings.simplefilter("ignore", GradientWarning)
         return evaluate(model, attacks, images, batch=len(images), **how)
 
 
