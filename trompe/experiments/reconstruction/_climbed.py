@@ -111,7 +111,7 @@ def _asking(square: Any, queries: int) -> "Attack":
 def climbed(model: Any, attacks: dict[str, "Attack"], images: Any, **how: Any) -> "Result":
     """`evaluate`, searching in bfloat16 where the processor multiplies it; claims are verified in float32.
 
-    A rung that finds no gradient on the last images is no news where others follow; the doctor looks for that.
+    A rung that finds no gradient on the last images is no news where others follow; the doctor looks for it.
     """
     import warnings
 
@@ -119,12 +119,13 @@ def climbed(model: Any, attacks: dict[str, "Attack"], images: Any, **how: Any) -
     from trompe.core.search import GradientWarning
     from trompe.evaluation import evaluate
 
+    batch = len(images[0] if isinstance(images, tuple) else images)
     with (
         warnings.catch_warnings(),
         execution(precision="bf16" if has_fast_bf16(_device()) else "float32"),
     ):
         warnings.simplefilter("ignore", GradientWarning)
-        return evaluate(model, attacks, images, batch=len(images), **how)
+        return evaluate(model, attacks, images, batch=batch, **how)
 
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
