@@ -102,17 +102,9 @@ def ladder(
     if not effort > 0:
         raise UserError(f"effort must be above 0, got {effort}")
     bare = getattr(model, "classifier", None) if classifier is None else classifier
-    rungs = _Rungs(
-        model,
-        ball,
-        Images() if domain is None else domain,
-        bare,
-        surrogate,
-        effort,
-        draws if _is_random(model, example) else None,
-        _has_gradient(model, example),
-    )
-    return dict(rungs.all())
+    where = Images() if domain is None else domain
+    drawn, exact = draws if _is_random(model, example) else None, _has_gradient(model, example)
+    return dict(_Rungs(model, ball, where, bare, surrogate, effort, drawn, exact).all())
 
 
 @dataclass(frozen=True)
