@@ -18,7 +18,8 @@ from trompe.experiments.reconstruction import (
     figure_4,
 )
 from trompe.experiments.reconstruction._attacked import CONTROL, PAPER, Defended, measured
-from trompe.experiments.reconstruction._claims import BARE, Board, Claim, Line
+from trompe.experiments.reconstruction._claims import BARE, Board, Claim, Figure, Line
+from trompe.experiments.reconstruction._curves_page import _steps
 
 Outcome = tuple[list[Record], str, Path]
 ITEMS: dict[str, ModuleType] = {
@@ -161,3 +162,17 @@ def test_signs_are_taken_from_all_classes(monkeypatch: pytest.MonkeyPatch) -> No
     setting = replace(_attacked.SMOKE, n=10)
     assert _attacked.Cell(setting, Defended("btsc")).y.tolist() == list(range(10))
     assert _attacked.Cell(setting, Defended("mnist")).y.tolist() == [0] * 6 + [1] * 4
+
+
+def test_a_step_that_costs_is_told_though_the_ends_rise() -> None:
+    rights = {0.1: "0" * 60, 0.2: "1" * 60, 0.4: "0" * 30 + "1" * 30}
+    records = [
+        replace(r, config={**r.config, "stp": stp, "by": by})
+        for stp, right in rights.items()
+        for r in [line("ae", right)]
+        for by in (PAPER, CONTROL)
+    ]
+    figure = Figure(1, (), (), (tuple(Line("ae", stp) for stp in rights),))
+    said = _steps(figure, Board(records))
+    assert said.count("AE, stp 0.2 to AE, stp 0.4 on d under") == 2
+    assert "AE, stp 0.1 to" not in said

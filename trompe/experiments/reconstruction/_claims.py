@@ -82,11 +82,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a figure shows, and what is said of it."""
+    """What a figure shows, and what is said of it.
+
+    Args:
+        ways: lines in an order in which each is said to lie above the one before.
+    """
 
     number: int
     panels: tuple[Panel, ...]
     claims: tuple[Claim, ...]
+    ways: tuple[tuple[Line, ...], ...] = ()
 
     @property
     def lines(self) -> list[Line]:
