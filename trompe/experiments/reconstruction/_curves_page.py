@@ -207,7 +207,11 @@ def _numbers(figure: Figure, board: Board, data: str) -> str:
 def _how(board: Board, records: Records) -> str:
     n = {data: next(r.n for r in records if r.config["data"] == data) for data in board.datasets}
     setting, drawn_ = records[0].config["setting"], max(r.config["drawn"] for r in records)
-    judged = f" Who draws is judged on {drawn_} fresh draws." if drawn_ > 1 else ""
+    judged = (
+        f" Who draws is judged on {drawn_} fresh draws, and neither attack knows them; figure 6 has those "
+        "who average over them."
+    )
+    judged = judged if drawn_ > 1 else ""
     return (
         f"Test images: {', '.join(f'{count} of {data}' for data, count in n.items())}. **{PAPER}** is the "
         f"paper's attack, projected on the box, with c = 1 and {setting['steps']} steps. **{CONTROL}** takes "
