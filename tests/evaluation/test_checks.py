@@ -9,12 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.evaluation.subjects import Noisy, Threshold, flat, truth
+from trompe.attacks import APGD, BPDA, EOT, FGSM, PGD
+from trompe.attacks.transfer import Transfer
 from trompe.core import random
 from trompe.core.domains import Vectors
 from trompe.core.errors import UserError
+from trompe.core.execution import execution
 from trompe.core.geometry import Ball
 from trompe.data import Dataset
-from trompe.evaluation import Check, Diagnosis, doctor
+from trompe.defenses import Reconstruct
+from trompe.evaluation import Check, Diagnosis, doctor, evaluate
 
 Named = dict[str, Check]
 BALL = Ball(0.1)
@@ -175,6 +179,71 @@ def test_a_detached_purifier_is_caught(plain: nn.Module, digits: Dataset) -> Non
     assert named[BLACK].passed is False, "asking wins where gradients are severed"
     assert named[SLOPE].passed is None
     assert found.verdict == f"Do not trust this robust accuracy. Not so: {REACH}; {BLACK}."
+
+
+class Components(nn.Module):
+    """An autoencoder in closed form: the leading principal components, with a deviation of each code."""
+
+    def __init__(self, data: Dataset, latent: int = 32, cut: bool = False) -> None:
+        super().__init__()
+        x = data.tensors()[0].flatten(1)
+        self.middle, self.cut = x.mean(0), cut
+        self.basis = torch.linalg.svd(x - self.middle, full_matrices=False).Vh[:latent]
+
+    def encode(self, x: Tensor) -> torch.distributions.Normal:
+        x = x.detach() if self.cut else x
+        z = (x.flatten(1) - self.middle.to(x)) @ self.basis.T.to(x)
+        return torch.distributions.Normal(z, torch.full_like(z, 0.1))
+
+    def decode(self, z: Tensor) -> Tensor:
+        return (z @ self.basis.to(z) + self.middle.to(z)).view(-1, 1, 8, 8)
+
+
+def test_a_drawn_reconstruction_is_healthy(
+    plain: nn.Module, other: nn.Module, train: Dataset, digits: Dataset
+) -> None:
+    coder = Components(train)
+    model, own = (Reconstruct(coder, c, scale=1.0).eval() for c in (plain, other))
+    found, named = examined(model, digits, surrogate=own, n=32, draws=4)
+    assert found.verdict == "No sign of masked gradients: 9 checks passed."
+    assert "repeats itself" in named[RANDOM].detail
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_a_detached_reconstruction_is_caught_and_broken(
+    scale: float, plain: nn.Module, train: Dataset, digits: Dataset
+) -> None:
+    """The doctor says that the gradient is cut; BPDA goes around, and the doctor believes its number."""
+    cut = Reconstruct(Components(train, cut=True), plain, scale).eval()
+    whole = Reconstruct(Components(train), plain, scale).eval()
+    ball, small = Ball(0.2), {"n": 32, "draws": 2}
+    found, named = examined(cut, digits, ball, **small)
+    assert not found.healthy
+    assert (named[REACH].passed, named[BLACK].passed) == (False, False)
+    assert "BPDA" in named[REACH].detail
+    around = BPDA(PGD(ball, steps=10, loss="margin"))
+    data = digits.tensors(slice(0, 32))
+    with execution(draws=2):
+        exact = evaluate(whole, around.attack, data)
+        broken = evaluate(cut, around, data)
+    assert broken.clean_accuracy > 0.9
+    assert broken.robust_accuracy < 0.2
+    assert broken.robust_accuracy <= exact.robust_accuracy + 0.1
+    found, named = examined(cut, digits, ball, attack=around, **small)
+    assert [c.name for c in found.checks if c.passed is False] == [REACH]
+    assert named[SLOPE].passed is None
+    assert "40 steps" in named["more steps are not worse"].detail
+
+
+def test_the_white_box_can_be_a_rung(plain: nn.Module, other: nn.Module, digits: Dataset) -> None:
+    """A strong rung passes; one that hopes does not: asking beats it, and no radius reaches everything."""
+    found, _ = examined(plain, digits, attack=EOT(APGD(BALL, steps=20), draws=4))
+    assert found.healthy, [c for c in found.checks if c.passed is False]
+    hoping = Transfer(FGSM(Ball(0.3))).using(surrogate=other)
+    found, named = examined(plain, digits, attack=hoping)
+    assert named[BLACK].passed is False
+    with pytest.raises(UserError, match="a ball of norm L2"):
+        examined(plain, digits, Ball(0.1, "L2"), attack=hoping)
 
 
 def test_a_quantiser_is_caught_without_a_warning(plain: nn.Module, digits: Dataset) -> None:

@@ -423,13 +423,14 @@ def test_memory_does_not_grow_with_the_images() -> None:
     attack = FGSM(Ball(0.0))
     evaluate(Threshold(), attack, stream(2))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    tracemalloc.start()
     n = len(evaluate(Threshold(), attack, stream(400)).cases)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    tracemalloc.start()  # only now: tracing scatters small blocks between the images
+    evaluate(Threshold(), attack, stream(100))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert n == 1600
-    assert peak < 16e6, "a case is a kilobyte or two, not an image"
+    assert peak < 4e6, "a case is a kilobyte or two, not an image"
     assert grown < 40_000, "kilobytes; the images of all batches are 79 MB"
 
 
