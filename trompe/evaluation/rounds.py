@@ -181,7 +181,8 @@ class _State:
     ) -> None:
         """Keep what is worse than all before; where few draws cannot tell, rather that than a clean input."""
         worse = share > self.share[rows]
-        clean = torch.tensor([not self.by[row] for row in rows.tolist()], device=rows.device)
+        unmoved = [not self.by[row] for row in rows.tolist()]
+        clean = torch.tensor(unmoved, dtype=torch.bool, device=rows.device)
         kept = worse | (clean & (share == self.share[rows])) if self.run.looks > 1 else worse
         first = rows[worse & (self.level[rows] < 0)]
         self.level[first] = level
