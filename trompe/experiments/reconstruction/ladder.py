@@ -27,7 +27,7 @@ PUBLISHED = {
 }
 
 
-_STILL, _DRAWING = Effort(queries=1000), Effort(0.4, 4, 50)
+_STILL, _DRAWING = Effort(0.5, queries=500), Effort(0.25, 4, 25)
 
 
 @dataclass(frozen=True)
