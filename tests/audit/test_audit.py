@@ -303,7 +303,7 @@ def test_a_random_reconstruction_is_tried_as_often_as_one_likes(audited: Audited
         defense="reconstruct",
         scale=1.0,
         input_noise=0.1,
-        n=12,
+        n=6,
         eps=(0.1,),
     )
     section = report.sections[1]

@@ -62,7 +62,7 @@ class Climb:
         model = self.defended.model
         if not isinstance(model, Guarded):
             return self.defended
-        name = f"{self.defended.name}, detectors off,"
+        name = f"{self.defended.name}, detectors off"
         return replace(self.defended, model=model.classifier, name=name)
 
     def rival(self, progress: Progress | None) -> tuple[nn.Module | None, str]:
@@ -73,9 +73,12 @@ class Climb:
             return None, "the budget holds no time to train one"
         try:
             with reporting(progress):
-                return self.guard.surrogate(), ""
+                rival = self.guard.surrogate()
         except UserError as error:
             return None, str(error)
+        if not has_gradient(rival, self.bare.data):
+            return None, "no gradient leads through their own either"
+        return rival, ""
 
     def attacks(self, rival: nn.Module | None) -> dict[str, Attack]:
         """The rungs that the defence allows."""
@@ -166,7 +169,8 @@ def _text(climb: Climb, rungs: Rungs) -> str:
     text = (
         f"{climb.guard.told()}\n\nA defence is worth what is left on the worst rung of the attackers' "
         "ladder. Each rung is an attacker who knows more of the defence, and meets all images that are "
-        "right when nobody attacks. In the worst case per image an attacker keeps for each the best that any rung found."
+        "right when nobody attacks. In the worst case per image an attacker keeps for each the best that "
+        "any rung found."
     )
     if rungs.random:
         text += (

@@ -24,6 +24,7 @@ from trompe.core.execution import execution, has_fast_bf16, metered
 from trompe.core.search import GradientWarning
 from trompe.data import Dataset, load, rooted
 from trompe.evaluation.cases import fingerprint, weights_digest
+from trompe.evaluation.outcomes import nature
 from trompe.evaluation.records import write_records
 from trompe.models import is_autoencoder
 from trompe.reports import Report, write
@@ -146,8 +147,14 @@ def _price(ready: _Prepared) -> Price:
 
 
 def _climbed(ready: _Prepared, bare: float, guarded: float) -> float:
-    """Seconds of an image on the ladder of attackers."""
-    return 1300 * guarded + 1200 * bare if ready.defended is not None else 0.0
+    """Seconds of an image on the ladder of attackers, who meet it at each radius; more where they average."""
+    if ready.defended is None:
+        return 0.0
+    x, _ = ready.data.tensors(slice(0, 8))
+    x = x.to(ready.plan.device)
+    drawn = nature(ready.defended, x, random.seeds(ready.plan.seed, len(x)).to(x.device)).random
+    levels = len(radii(ready.plan, ready.data))
+    return levels * (700 * guarded * (8 if drawn else 1) + 100 * bare)
 
 
 def _price_of_training(ready: _Prepared, bare: float) -> tuple[float, float, float, bool]:
