@@ -69,8 +69,8 @@ def _left(board: Board, lines: list[Line], data: str) -> str:
     left = rate(board.record(data, best, WORST, eps))
     return (
         f"- {data}, eps {eps:g}: on average over the {len(defended)} defences {PAPER} leaves "
-        f"{percent(float(paper.mean()))} standing, the ladder {percent(float(worst.mean()))}: "
-        f"{points(Record.difference('gap', paper, worst))} of what the paper's attack shows are not there. "
+        f"{percent(float(paper.mean()))} standing, the ladder {percent(float(worst.mean()))}: the paper's "
+        f"attack overstates them by {points(Record.difference('gap', paper, worst))}. "
         f"The best under the ladder is {best} with {left}, {points(gain)} more than the classifier alone."
     )
 

@@ -60,7 +60,7 @@ class Config:
 
 SCALES = {
     "smoke": Config(
-        ("digits",), 16, weights=(0.0, 0.1), noise=0.4, looks=3,
+        ("digits",), 12, (0.0, 0.4), 0.4, (0.0, 0.1), (0.3,), looks=2,
         effort=Effort(0.05, queries=0), random=Effort(0.05, 2, 0),
     ),
     "cpu": Config(),
