@@ -216,7 +216,8 @@ def test_a_detached_reconstruction_is_caught_and_broken(
     """The doctor says that the gradient is cut; BPDA goes around, and the doctor believes its number."""
     cut = Reconstruct(Components(train, cut=True), plain, scale).eval()
     whole = Reconstruct(Components(train), plain, scale).eval()
-    ball, small = Ball(0.2), {"n": 32, "draws": 2}
+    ball = Ball(0.2)
+    small: dict[str, Any] = {"n": 32, "draws": 2}
     found, named = examined(cut, digits, ball, **small)
     assert not found.healthy
     assert (named[REACH].passed, named[BLACK].passed) == (False, False)

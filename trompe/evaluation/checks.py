@@ -7,7 +7,7 @@ about the attack than about the model.
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -122,14 +122,19 @@ def doctor(
         seed,
         right,
     )
-    checks: list[Check] = []
+    return Diagnosis(tuple(_asked(patient, progress)))
+
+
+def _asked(
+    patient: "_Patient", progress: Callable[[int, int, str], None] | None
+) -> Iterator[Check]:
+    """The answers, one by one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GradientWarning)  # the report says it in full
         for number, question in enumerate(_QUESTIONS):
             if progress is not None:
                 progress(number, len(_QUESTIONS), question.name)
-            checks.append(question.put(patient))
-    return Diagnosis(tuple(checks))
+            yield question.put(patient)
 
 
 @dataclass
