@@ -7,7 +7,7 @@ from trompe.evaluation.records import Record
 from trompe.experiments.reconstruction.figure_5 import EARLIER, KINDS, PUBLISHED
 from trompe.reports import Cell, Curve, Series, Table, markdown_table
 from trompe.reports.pictures import panels
-from trompe.reports.wording import number
+from trompe.reports.wording import number, percent
 
 __all__ = ["drawn", "rendered"]
 
@@ -254,6 +254,15 @@ def _why(board: Board) -> str:
     )
 
 
+def _hurt(board: Board) -> str:
+    """Whether accuracy only begins to fall at this radius."""
+    rates = [r.value for r in board.records if r.metric == "success"]
+    return (
+        f"At this radius the attack succeeds on {percent(min(rates))} to {percent(max(rates))} of the images: "
+        f"accuracy {'begins to fall' if max(rates) < 0.5 else 'has fallen far for some'}."
+    )
+
+
 def _earlier(board: Board) -> str:
     if board.data != "mnist":
         return ""
@@ -291,6 +300,7 @@ def rendered(records: list[Record]) -> str:
         claims = [*_wide(board), *_steady(board)]
         parts += [
             f"### Codes on {board.data}",
+            _hurt(board),
             "\n".join(f"- {claim}" for claim in claims),
             f"![Codes under attack against training noise on {board.data}](pictures/{_file(board)})",
             _numbers(board),
