@@ -258,7 +258,7 @@ def _hurt(board: Board) -> str:
     """Whether accuracy only begins to fall at this radius."""
     rates = [r.value for r in board.records if r.metric == "success"]
     return (
-        f"At this radius the attack succeeds on {percent(min(rates))} to {percent(max(rates))} of the images: "
+        f"At this radius the attack succeeds on {percent(min(rates))} to {percent(max(rates))} of images: "
         f"accuracy {'begins to fall' if max(rates) < 0.5 else 'has fallen far for some'}."
     )
 
