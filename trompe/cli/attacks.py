@@ -35,10 +35,12 @@ _PENALTY = "Instead of a radius: the weight of the squared distance in the loss.
 _PLAIN = {
     "targeted": "towards the class that follows the true one, instead of away from the true one."
 }
-_FROM_PYTHON = frozenset({"latent_start", "latent_type_one", "level_set", "verification"})
+_FROM_PYTHON = frozenset(
+    {"detector_aware", "latent_start", "latent_type_one", "level_set", "verification"}
+)
 """Modules of attacks on codes, on levels and on pairs of people: a labelled data set is not enough.
 
-`latent_start` needs a defence whose parts are known: `trompe audit --defense` runs it.
+`latent_start` and `detector_aware` need a defence whose parts are known: `trompe audit --defense` runs them.
 """
 _OPTIONS = "Settings for that class by its library's own names, as steps=10."
 
