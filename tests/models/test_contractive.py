@@ -47,6 +47,15 @@ def test_exact_agrees_with_the_full_jacobian(architecture, output):
     )
 
 
+def test_over_all_signs_the_estimate_of_a_linear_encoder_is_exact(monkeypatch):
+    """The expectation itself, not a mean of draws: each of the 2^L probes once."""
+    layer, x = nn.Linear(6, 5).double(), images(2, (6,))
+    every = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0]).double()] * 5)
+    monkeypatch.setattr(random, "signs", lambda shape, like: every.expand(shape))
+    found = contractive_penalty(layer, x, probes=32)
+    torch.testing.assert_close(found, contractive_penalty(layer, x, None), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("architecture", ["mlp", "conv"])
 def test_random_signs_are_unbiased(architecture):
     """64 probes come within 2% of the batch mean of 64 images."""

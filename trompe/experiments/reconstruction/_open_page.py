@@ -28,7 +28,8 @@ def _claims(records: Sequence["Record"]) -> list[Claim]:
     for plain, denoising, scale in _PAIRS:
         drawn_ = ", sampled," if scale else ""
         line = {kind: Line.of(kind, stp, scale=scale) for kind in (plain, denoising)}
-        says = f"denoising: {denoising.upper()}{drawn_} withstands more than {plain.upper()}{drawn_.rstrip(',')}"
+        rival = f"{plain.upper()}{drawn_.rstrip(',')}"
+        says = f"denoising: {denoising.upper()}{drawn_} withstands more than {rival}"
         made.append(Claim(says, [line[denoising]], [line[plain]]))
         none = Line.of(plain, 0.0, scale=scale)
         for kind in (plain, denoising):
@@ -90,7 +91,7 @@ def drawn(records: Sequence["Record"]) -> dict[str, str]:
     for claim in _claims(records):
         for by in BY:
             gaps = [b.gap(data, claim, by) for b in boards.values()]
-            name = f"{claim.says.replace(' withstands more', '')}, {by}"
+            name = f"{claim.says}, {by}"
             rows.append((name, tuple(Metric(by, g.value, g.low, g.high, g.n) for g in gaps)))
     caption = f"Difference of accuracy on {data}: " + " (upper), ".join(NETS.values()) + " (lower)"
     forest = Forest(caption, "difference of accuracy", tuple(NETS.values()), tuple(rows))
