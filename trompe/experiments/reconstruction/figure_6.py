@@ -63,7 +63,7 @@ SCALES = {
         ("digits",), 12, (0.0, 0.4), 0.4, (0.0, 0.1), (0.3,), looks=2,
         effort=Effort(0.05, queries=0), random=Effort(0.05, 2, 0),
     ),
-    "cpu": Config(),
+    "cpu": Config(("mnist",)),
     "paper": Config(
         n=1000, noises=(0.0, 0.1, 0.2, 0.3, 0.4), weights=(0.0, 0.001, 0.01, 0.1, 1.0),
         eps=(0.05, 0.1, 0.2, 0.3), signs=(0.005, 0.01, 0.02, 0.03),

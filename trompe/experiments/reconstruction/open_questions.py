@@ -50,7 +50,7 @@ class Config:
 
 SCALES = {
     "smoke": Config(("digits",), setting=Setting(40, (0.1, 0.2), steps=20, control=10)),
-    "cpu": Config(),
+    "cpu": Config(("mnist",)),
     "paper": Config(
         setting=Setting(1000, (0.1, 0.2, 0.3), (0.01, 0.02, 0.03), steps=100, control=100)
     ),
