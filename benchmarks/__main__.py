@@ -27,6 +27,7 @@ NAMES = (
     "sweep",
     "type_one",
     "training",
+    "contractive",
     "memory",
     "startup",
 )
@@ -34,13 +35,14 @@ NAMES = (
 
 def benchmark(name: str) -> Callable[[int], list[Record]]:
     """The function that measures it, given a number of rounds."""
-    from benchmarks import attacks, latent, memory, startup, sweep, training, type_one
+    from benchmarks import attacks, contractive, latent, memory, startup, sweep, training, type_one
 
     others: dict[str, Callable[[int], list[Record]]] = {
         "latent": lambda rounds: latent.run(rounds=max(1, rounds - 2)),
         "sweep": lambda rounds: sweep.run(max(1, rounds - 2)),
         "type_one": lambda rounds: type_one.run(max(1, rounds - 2)),
         "training": training.run,
+        "contractive": contractive.run,
         "memory": memory.run,
         "startup": startup.run,
     }

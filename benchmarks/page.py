@@ -153,6 +153,16 @@ def _type_one(records: Records) -> list[Goal]:
     return made
 
 
+def _contractive(records: Records) -> Goal:
+    """Training with the penalty on the encoder's Jacobian beside training without."""
+    found = _find(records, "contractive", "CAE")
+    asked = "≤ 2 x AE"
+    if found is None:
+        return Goal("training a CAE", asked, "not measured", None)
+    shown = f"{found.value:.2f} x AE ({found.low:.2f} to {found.high:.2f})"
+    return Goal("training a CAE", asked, shown, found.value <= 2)
+
+
 def _at_fifty(record: Record) -> str:
     """The same cell at a number of evaluations that no result chose."""
     if not record.attack.startswith("L-BFGS, 50 evaluations"):
@@ -190,6 +200,7 @@ def goals(records: Records) -> list[Goal]:
         _sweep(records),
         *_type_one(records),
         _bare(records, "Python overhead on the MLP, PGD-40", "pgd-mlp", "trompe", 1.25),
+        _contractive(records),
         _memory(records),
         _startup(records),
     ]
@@ -241,6 +252,7 @@ TITLES = {
     "sweep": "A distortion-distortion sweep in one batch",
     "type_one": "Type I, 500 steps; success: answer kept, target read by one network, real or not",
     "training": "Training throughput",
+    "contractive": "What a contractive penalty costs",
     "memory": "Memory of `evaluate`",
     "startup": "Starting",
     "torchattacks": "torchattacks, in an environment of its own",

@@ -13,7 +13,7 @@ from trompe.evaluation.records import Record
 from trompe.models import AutoencoderConfig, ClassifierConfig
 from trompe.training import AutoencoderStep, Batches, ClassifierStep, train
 
-__all__ = ["run"]
+__all__ = ["SHAPE", "SIZE", "run", "trained"]
 
 STEPS, SIZE = 60, 128
 SHAPE = (1, 28, 28)
@@ -33,7 +33,7 @@ def run(rounds: int) -> list[Record]:
         timings = interleaved(
             [
                 Contender("bare", _bare(config, examples, steps)),
-                Contender("trompe", _ours(config, examples, steps)),
+                Contender("trompe", trained(config, examples, steps)),
             ],
             rounds,
         )
@@ -64,9 +64,11 @@ def run(rounds: int) -> list[Record]:
     return made
 
 
-def _ours(
+def trained(
     config: ClassifierConfig | AutoencoderConfig, examples: Dataset, steps: int
 ) -> Callable[[], Any]:
+    """A training of so many steps from scratch, by the package's own loop."""
+
     def work() -> None:
         model = models.build(config)
         classifier = isinstance(config, ClassifierConfig)
