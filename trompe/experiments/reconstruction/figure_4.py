@@ -39,7 +39,7 @@ class Config:
 
 SCALES = {
     "smoke": Config(("digits",), (0.0, 0.1), 0.4, SMOKE),
-    "cpu": Config(),
+    "cpu": Config(weights=(0.0, 0.01, 0.1, 1.0)),
     "paper": Config(setting=FULL),
 }
 
