@@ -91,6 +91,9 @@ def test_rungs_that_a_model_does_not_allow_are_left_out() -> None:
     assert set(names(Whole(sampled()), classifier=bare)) >= {OBLIVIOUS, AROUND}
     assert names(Detached(deterministic())) == [OBLIVIOUS, AROUND, SQUARE]
     assert SQUARE not in ladder(sampled(), Ball(1.0, "L1"))
+    purified = sampled()
+    purified.autoencoder = nn.Flatten()
+    assert LATENT_START not in ladder(purified, BALL)
 
 
 def test_draws_are_averaged_only_where_there_are_any() -> None:
@@ -121,6 +124,8 @@ def test_effort_scales_steps_and_queries() -> None:
     assert spent(2.0) == {name: 2 * steps for name, steps in spent(1.0).items()}
     with pytest.raises(UserError, match="effort must be above 0"):
         ladder(sampled(), BALL, effort=0)
+    with pytest.raises(UserError, match="draws must be at least 1"):
+        ladder(sampled(), BALL, draws=0)
 
 
 def accuracy(model: nn.Module, name: str, eps: float, effort: float = 0.3) -> float:

@@ -247,6 +247,19 @@ def test_the_white_box_can_be_a_rung(plain: nn.Module, other: nn.Module, digits:
         examined(plain, digits, Ball(0.1, "L2"), attack=hoping)
 
 
+def test_the_same_attack_with_another_network_is_another(
+    plain: nn.Module, other: nn.Module, digits: Dataset
+) -> None:
+    """The white box given equals the doctor's transfer but for the network it holds."""
+    carried = Transfer(PGD(BALL, steps=10, loss="margin", early_stop=False))
+    small: dict[str, Any] = {"n": 32, "steps": 10, "queries": 10}
+    _, named = examined(
+        plain, digits, attack=carried.using(surrogate=plain), surrogate=nn.Flatten().eval(), **small
+    )
+    white, blind = named[TRANSFER].detail.split(", ")
+    assert white.split()[-2] != blind.split()[-1]
+
+
 def test_a_quantiser_is_caught_without_a_warning(plain: nn.Module, digits: Dataset) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -19,7 +19,7 @@ from trompe.core.errors import UserError
 from trompe.core.execution import execution
 from trompe.core.geometry import Ball
 from trompe.defenses import Reconstruct
-from trompe.evaluation import Record, Result, evaluate, wilson
+from trompe.evaluation import Record, Result, evaluate, rounds, wilson
 from trompe.evaluation.results import any_of_k
 
 X = flat(0.0, 0.2, 0.35, 0.45, 0.55, 0.65, 0.8, 1.0)
@@ -66,6 +66,17 @@ def test_each_attack_meets_all_who_are_right_clean() -> None:
     assert near.met == met
     assert far.met == met
     assert [(s.tested, s.broken) for s in found.stages] == [(7, 2), (7, 2), *[(7, 2), (7, 4)] * 2]
+
+
+def test_what_is_refused_is_counted_by_attack() -> None:
+    """Shifted by 0.2, five of the six that are accepted clean land within 0.1 of the threshold or on it."""
+    far = {"far": Shift(Ball(0.2), by=0.2)}
+    found = evaluate(Rejecting(0.1), far, (X, Y), separate=True)
+    with torch.no_grad():
+        accepted, moved = Rejecting(0.1).decide(X)[1], X - 0.2 * (2 * Y - 1).view(-1, 1, 1, 1)
+        refused = accepted & ~Rejecting(0.1).decide(moved)[1]
+    assert found.stages[0].refused == found.rungs[0].extra["refused"] == int(refused.sum()) > 0
+    assert evaluate(Threshold(), far, (X, Y), separate=True).rungs[0].extra["refused"] == 0
 
 
 def test_the_worst_rung_is_the_lowest_at_the_largest_radius() -> None:
@@ -213,6 +224,16 @@ def test_what_was_measured_together_is_not_taken_for_alone(tmp_path: Path) -> No
     assert again.cases == first.cases
     assert [bare(r) for r in again.rungs] == [bare(r) for r in first.rungs]
     assert len(first.rungs) == 9
+
+
+def test_cases_of_another_meaning_are_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(Threshold(), suite(), (X, Y), folder=tmp_path)
+    monkeypatch.setattr(rounds, "_MEANING", 0)
+    model = Threshold()
+    evaluate(model, suite(), (X, Y), folder=tmp_path)
+    assert model.counts["forwards"] > 0
 
 
 def test_a_deadline_leaves_rungs_of_what_was_done() -> None:

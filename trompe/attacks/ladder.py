@@ -14,7 +14,7 @@ from trompe.attacks.base import Attack
 from trompe.attacks.carlini_wagner import ProjectedCW
 from trompe.attacks.detector_aware import DetectorAware, Watched
 from trompe.attacks.gradient import APGD, APGDT
-from trompe.attacks.latent_start import Coded, LatentStart
+from trompe.attacks.latent_start import LatentStart, has_codes
 from trompe.attacks.query import Square
 from trompe.attacks.transfer import Transfer
 from trompe.core import random
@@ -93,7 +93,7 @@ def ladder(
         draws: of the model's randomness in each gradient, where it is random.
 
     Raises:
-        UserError: an effort that is not above 0.
+        UserError: an effort that is not above 0, or fewer than one draw.
 
     >>> from trompe.core.geometry import Ball
     >>> list(ladder(nn.Flatten().eval(), Ball(0.1), classifier=nn.Flatten().eval()))
@@ -101,6 +101,8 @@ def ladder(
     """
     if not effort > 0:
         raise UserError(f"effort must be above 0, got {effort}")
+    if draws < 1:
+        raise UserError(f"draws must be at least 1, got {draws}")
     bare = getattr(model, "classifier", None) if classifier is None else classifier
     where = Images() if domain is None else domain
     drawn, exact = draws if _is_random(model, example) else None, _has_gradient(model, example)
@@ -126,7 +128,7 @@ class _Rungs:
         if self.exact:
             yield from self._through()
         yield from self._around()
-        if self.exact and isinstance(self.model, Coded):
+        if self.exact and has_codes(self.model):
             half = self._scaled(50)
             start = LatentStart(self.ball, steps=half, code_steps=half, domain=self.domain)
             yield LATENT_START, self._averaged(start)

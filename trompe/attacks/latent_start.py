@@ -19,7 +19,7 @@ from trompe.core.protocols import Autoencoder
 from trompe.core.search import Evaluation, Found, Objective, search
 from trompe.core.solvers import Adam
 
-__all__ = ["Coded", "LatentStart"]
+__all__ = ["Coded", "LatentStart", "has_codes"]
 
 _TINY = 1e-12
 
@@ -29,6 +29,11 @@ class Coded(Purified, Protocol):
     """A purified classifier whose purifier is an autoencoder, such as `trompe.defenses.Reconstruct`."""
 
     autoencoder: nn.Module
+
+
+def has_codes(model: nn.Module) -> bool:
+    """Whether a model is purified by what has `encode` and `decode`, so that its codes can be searched."""
+    return isinstance(model, Coded) and isinstance(model.autoencoder, Autoencoder)
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class LatentStart(ClassifierAttack):
 
     def check(self, model: nn.Module, x: Tensor, y: Tensor | None, seeds: Tensor) -> Tensor:
         """Labels, and a model whose codes can be searched."""
-        if not (isinstance(model, Coded) and isinstance(model.autoencoder, Autoencoder)):
+        if not has_codes(model):
             raise UserError(
                 f"{type(model).__name__} has no codes to search: LatentStart needs a model with autoencoder, "
                 "reconstruct and classifier, such as trompe.defenses.Reconstruct"

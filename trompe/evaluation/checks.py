@@ -27,6 +27,7 @@ from trompe.core.search import GradientWarning
 from trompe.evaluation.evaluate import Result, evaluate
 from trompe.evaluation.inputs import Data, admit, batches
 from trompe.evaluation.outcomes import REPORT, Nature, nature, outcomes
+from trompe.evaluation.rounds import networks_of
 
 __all__ = ["Check", "Diagnosis", "doctor"]
 
@@ -156,16 +157,18 @@ class _Patient:
     seed: int
     right: float
     gradient: Tensor | None = None
-    made: dict[tuple[Attack, ...], Result] = field(default_factory=dict)
+    made: dict[tuple[Any, ...], Result] = field(default_factory=dict)
 
     def fallen(self, *suite: Attack) -> Result:
         """The evaluation of one attack or several, made once."""
-        if suite not in self.made:
+        networks = (network for attack in suite for network in networks_of(attack))
+        key = suite, *map(id, networks)  # attacks are equal whatever networks they hold
+        if key not in self.made:
             with execution(draws=self.draws if self.kind.random else 1):
-                self.made[suite] = evaluate(
+                self.made[key] = evaluate(
                     self.model, suite, (self.x, self.y), batch=len(self.x), seed=self.seed
                 )
-        return self.made[suite]
+        return self.made[key]
 
     def accuracy(self, *suite: Attack) -> float:
         """Robust accuracy in the worst case over a suite."""

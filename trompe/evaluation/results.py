@@ -151,7 +151,7 @@ def _rung(
         "threat": knows.get(name, common.get("threat", "")),
     }
     rows = [c.alone[name][level][:-1] for c in cases]
-    extra = {"broken": stage.broken}
+    extra = {"broken": stage.broken, "refused": stage.refused}
     return _accuracy(rows, [stage], extra, **fields, attack=name, norm=_norm(run, name))
 
 

@@ -17,26 +17,31 @@ from trompe.evaluation.cases import Case, fingerprint, weights_digest
 from trompe.evaluation.inputs import admit, clipped
 from trompe.evaluation.outcomes import REPORT, SELECT, Nature, Outcomes, nature, outcomes
 
-__all__ = ["Run", "Stage"]
+__all__ = ["Run", "Stage", "networks_of"]
+
+_MEANING = 2
+"""What cases mean, as a number: it rises with a change of it, so that none of another meaning are resumed."""
 
 
 @dataclass
 class Stage:
     """What one attack of the suite did at one radius: to the examples that still stood, or to all, alone.
 
-    `broken` counts those that it left more often wrong than not, and had found otherwise.
+    `broken` counts those that it left more often wrong than not, and had found otherwise; `refused` those of
+    which the model refused what it returned more often than not.
     """
 
     attack: str
     eps: float | None
     tested: int = 0
     broken: int = 0
+    refused: int = 0
     forwards: int = 0
     backwards: int = 0
     seconds: float = 0.0
 
     def __add__(self, other: "Stage") -> "Stage":
-        counts = ("tested", "broken", "forwards", "backwards", "seconds")
+        counts = ("tested", "broken", "refused", "forwards", "backwards", "seconds")
         return Stage(self.attack, self.eps, *(getattr(self, c) + getattr(other, c) for c in counts))
 
 
@@ -55,11 +60,11 @@ class Run:
 
     def mark(self, batch: int) -> str:
         """A hash of everything but the data that the outcomes depend on."""
-        networks = {k: [weights_digest(n) for n in _networks(a)] for k, a in self.suite.items()}
+        networks = {k: [weights_digest(n) for n in networks_of(a)] for k, a in self.suite.items()}
         return fingerprint(
             model=weights_digest(self.model), suite={k: str(a) for k, a in self.suite.items()},
             networks=networks, levels=self.levels, seed=self.seed, draws=self.draws, batch=batch,
-            policy=str(policy()), separate=self.separate,
+            policy=str(policy()), separate=self.separate, meaning=_MEANING,
         )  # fmt: skip
 
     def batch(self, x: Tensor, y: Tensor, index: Tensor) -> tuple[list[Case], list[dict[str, Any]]]:
@@ -92,10 +97,10 @@ class Run:
         return getattr(getattr(attack, "ball", None), "eps", None) if eps is None else eps
 
 
-def _networks(attack: Attack) -> list[nn.Module]:
+def networks_of(attack: Attack) -> list[nn.Module]:
     """What was handed to an attack, and to the one inside it, by `using`."""
     inside = getattr(attack, "attack", None)
-    deeper = _networks(inside) if isinstance(inside, Attack) else []
+    deeper = networks_of(inside) if isinstance(inside, Attack) else []
     return [*attack._networks.values(), *deeper]
 
 
@@ -131,10 +136,10 @@ class _State:
         """The columns of `Case.alone` where an attack has found nothing."""
         return torch.cat([self.judged(slice(None), self.x), self.start[:, None]], 1)
 
-    def choosing(self, rows: Tensor | slice, x: Tensor) -> Tensor:
-        """How often inputs are wrong on the draws by which inputs are chosen, and never reported."""
+    def choosing(self, rows: Tensor | slice, x: Tensor) -> Outcomes:
+        """What inputs are on the draws by which inputs are chosen, and never reported."""
         y, seeds = self.y[rows], self.seeds[rows]
-        return outcomes(self.run.model, x, y, seeds, SELECT, self.run.looks).wrong
+        return outcomes(self.run.model, x, y, seeds, SELECT, self.run.looks)
 
     def judged(self, rows: Tensor | slice, x: Tensor) -> Tensor:
         """Inputs on the draws that chose nothing: the five columns of `Case.shares`."""
@@ -158,7 +163,8 @@ class _State:
                 found = clipped(attack, found, made)
             stage.seconds = time.perf_counter() - start
             stage.forwards, stage.backwards = cost.forwards, cost.backwards
-            share = self.choosing(rows, found)
+            look = self.choosing(rows, found)
+            share, stage.refused = look.wrong, int((look.rejected > 0.5).sum())
         stage.broken = int(((share > 0.5) & (before[rows] <= 0.5)).sum())
         if self.run.separate:
             self._keep_alone(name, rows, found, share)
