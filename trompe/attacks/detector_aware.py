@@ -95,8 +95,9 @@ class DetectorAware(ClassifierAttack):
             some = x[left], y[left], seeds[left], weight[left]
             found, wrong = self._round(model, *some, number)
             kept = found if kept is None else _joined(kept, left, found)
-            low[left] = torch.where(wrong, weight[left], low[left])
-            high[left] = torch.where(wrong, high[left], weight[left])
+            used = weight[left]
+            low = low.index_copy(0, left, torch.where(wrong, used, low[left]))
+            high = high.index_copy(0, left, torch.where(wrong, high[left], used))
             weight = self._next(low, high)
             left = left[~found.done] if self.early_stop else left
             if len(left) == 0:
@@ -111,7 +112,8 @@ class DetectorAware(ClassifierAttack):
         wrong = torch.zeros(len(x), dtype=torch.bool, device=x.device)
 
         def note(step: int, rows: Tensor, v: Tensor, seen: Evaluation) -> None:
-            wrong[rows] = seen.terms["margin"] < 0
+            nonlocal wrong
+            wrong = wrong.index_copy(0, rows, seen.terms["margin"] < 0)
 
         found = search(
             _wrong_and_accepted(self.confidence, self.targeted),

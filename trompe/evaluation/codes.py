@@ -241,10 +241,8 @@ def largest_ratio(
     check_evaluated(model)
     if not (eps > 0 and min(steps, restarts) >= 1):
         raise UserError("eps must be positive, and steps and restarts at least 1")
-    keys = (random.seeds(0, len(x)) if seeds is None else seeds).to(x.device)
-    ball = Ball(eps, "L2")
-    region = domain.region(x, ball)
-    clean = codes_of(model, x, seeds=keys)
+    keys, ball = (random.seeds(0, len(x)) if seeds is None else seeds).to(x.device), Ball(eps, "L2")
+    clean, region = codes_of(model, x, seeds=keys), domain.region(x, ball)
     end = farther_end(_read, model, x, ball, region, steps=20, seeds=keys)
     found = search(
         _stretch(eps),

@@ -76,9 +76,7 @@ def layer_gains(
     """
     check_evaluated(model)
     if x.shape != moved.shape:
-        raise UserError(
-            f"got inputs of {tuple(x.shape)} and {tuple(moved.shape)}; they go in pairs"
-        )
+        raise UserError(f"inputs go in pairs, got {tuple(x.shape)} and {tuple(moved.shape)}")
     if draws < 1:
         raise UserError("draws must be at least 1")
     modules = _modules(model, layers)
