@@ -129,6 +129,21 @@ def test_the_page_shows_the_largest_scale(toy: Toy, tmp_path: Path) -> None:
     assert "- one: 0.5" in text
 
 
+def test_a_papers_summary_of_all_records_opens_its_page(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "## Of all\n\n{toy[0].config[n]} in each."
+    monkeypatch.setattr(
+        runner_module, "paper_summary", lambda paper: lambda found: told.format(**found)
+    )
+    rerun(tmp_path, "cpu")
+    _, page = rerun(tmp_path, "smoke")
+    assert "# Toys\n\n## Of all\n\n100 in each.\n\n## A toy" in page.read_text()
+    monkeypatch.setattr(runner_module, "paper_summary", lambda paper: lambda found: "")
+    _, page = rerun(tmp_path, "smoke")
+    assert "# Toys\n\n## A toy" in page.read_text()
+
+
 def test_progress_names_the_cells(toy: Toy, tmp_path: Path) -> None:
     told: list[tuple[int, int | None, str]] = []
     rerun(tmp_path, progress=lambda *args: told.append(args))

@@ -3,13 +3,14 @@
 import ast
 import difflib
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trompe.core.errors import UserError
 
-__all__ = ["Entry", "catalogue", "chosen", "listing", "paper_title"]
+__all__ = ["Entry", "catalogue", "chosen", "listing", "paper_summary", "paper_title"]
 
 _HERE = Path(__file__).parent
 
@@ -56,6 +57,17 @@ def paper_title(paper: str) -> str:
     """
     file = _HERE / paper / "__init__.py"
     return (file.exists() and _title(file)) or paper.replace("_", " ").capitalize()
+
+
+def paper_summary(paper: str) -> Callable[[dict[str, list[Any]]], str] | None:
+    """What a paper's folder makes of all its records, by item, for the head of the page; most have none.
+
+    >>> paper_summary("baselines") is None
+    True
+    """
+    if not (_HERE / paper / "__init__.py").exists():
+        return None
+    return getattr(importlib.import_module(f"trompe.experiments.{paper}"), "summary", None)
 
 
 def listing() -> list[tuple[str, str]]:

@@ -1,10 +1,14 @@
 """The runner of every item: records into `results/`, pages out of them."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trompe.core.errors import UserError
-from trompe.experiments.catalogue import Entry, catalogue, chosen, paper_title
+from trompe.experiments.catalogue import Entry, catalogue, chosen, paper_summary, paper_title
 from trompe.experiments.store import Progress, Store
+
+if TYPE_CHECKING:
+    from trompe.evaluation.records import Record
 
 __all__ = ["SCALES", "reproduce", "write_pages"]
 
@@ -93,36 +97,48 @@ def write_pages(papers: set[str], results: Path, pages: Path) -> list[Path]:
     """The page of each paper, from the records of the largest scale there is of each item.
 
     An item's `pictures(records) -> {file name: content}`, if it has any, go to `pictures/` beside the page;
-    its `unmeasured() -> markdown`, if it has one, stands there while nothing is recorded.
+    its `unmeasured() -> markdown`, if it has one, stands there while nothing is recorded. A paper's
+    `summary({item: records}) -> markdown`, if its folder has one, opens the page.
     """
     from trompe.evaluation.records import replace_file
 
     written = []
     for paper in sorted(papers):
-        parts = [_part(e, results, pages) for e in catalogue() if e.paper == paper]
+        found = [(e, *_recorded(e, results)) for e in catalogue() if e.paper == paper]
+        parts = [_part(entry, scale, records, pages) for entry, scale, records in found]
         path = pages / f"{paper}.md"
         notice = f"<!-- Made from results/{paper}/ by `trompe reproduce {paper}`. Do not edit. -->"
         head = [notice, f"# {paper_title(paper)}"]
-        replace_file(path, "\n\n".join([*head, *filter(None, parts)]) + "\n")
+        if tell := paper_summary(paper):
+            head.append(tell({entry.item: records for entry, _, records in found}))
+        replace_file(path, "\n\n".join(filter(None, [*head, *parts])) + "\n")
         written.append(path)
     return written
 
 
-def _part(entry: Entry, results: Path, pages: Path) -> str:
-    """The item's part of the page, its pictures written beside; empty where there is nothing to say."""
-    from trompe.evaluation.records import read_records, replace_file
+def _recorded(entry: Entry, results: Path) -> "tuple[str, list[Record]]":
+    """The largest scale that is recorded, and its records; none where nothing is."""
+    from trompe.evaluation.records import read_records
 
-    module = entry.load()
     for scale in reversed(SCALES):
         path = results / entry.paper / f"{entry.item}.{scale}.json"
         if path.exists():
-            records = read_records(path)
-            command = f"trompe reproduce {entry.name} --scale {scale}"
-            shown: str = module.render(records)
-            draw = getattr(module, "pictures", None)
-            for name, picture in (draw(records) if draw else {}).items():
-                replace_file(pages / "pictures" / name, picture)
-            note = f"Scale `{scale}`, {len(records)} records; made by `{command}`."
-            return "\n\n".join([f"## {entry.title}", note, shown.strip()])
+            return scale, read_records(path)
+    return "", []
+
+
+def _part(entry: Entry, scale: str, records: "list[Record]", pages: Path) -> str:
+    """The item's part of the page, its pictures written beside; empty where there is nothing to say."""
+    from trompe.evaluation.records import replace_file
+
+    module = entry.load()
+    if scale:
+        command = f"trompe reproduce {entry.name} --scale {scale}"
+        shown: str = module.render(records)
+        draw = getattr(module, "pictures", None)
+        for name, picture in (draw(records) if draw else {}).items():
+            replace_file(pages / "pictures" / name, picture)
+        note = f"Scale `{scale}`, {len(records)} records; made by `{command}`."
+        return "\n\n".join([f"## {entry.title}", note, shown.strip()])
     explain = getattr(module, "unmeasured", None)
     return f"## {entry.title}\n\n{explain()}" if explain else ""

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from trompe.experiments.reconstruction._attacked import PAPER
-from trompe.experiments.reconstruction._claims import BARE, Board, Claim, Line
+from trompe.experiments.reconstruction._claims import BARE, Board, Claim, Figure, Line
 from trompe.experiments.reconstruction._curves_page import contractive, noise, scaled
 from trompe.experiments.reconstruction._ladder_page import points, rate
 from trompe.experiments.reconstruction.figure_6 import WORST
@@ -14,7 +14,7 @@ from trompe.reports.wording import percent
 if TYPE_CHECKING:
     from trompe.evaluation.records import Record
 
-__all__ = ["claims", "drawn", "rendered"]
+__all__ = ["drawn", "figures", "rendered"]
 
 CLEAN = "clean"
 
@@ -25,18 +25,17 @@ def _lines(records: "list[Record]") -> list[Line]:
     return list(dict.fromkeys(Line(c["kind"], c["stp"], c["weight"], c["scale"]) for c in about))
 
 
-def claims(records: "list[Record]") -> list[Claim]:
-    """Those of figures 1 to 4, about the noises and weights that were measured here."""
+def figures(records: "list[Record]") -> tuple[Figure, ...]:
+    """Figures 1 to 4, of the noises and weights that were measured here."""
     config = records[0].config
     plain = [r for r in records if not r.config["weight"] and r.config["stp"] in config["noises"]]
     tight = [r for r in records if r.config["stp"] == config["noise"]]
-    figures = (
+    return (
         noise(1, ("ae", "dae"), plain),
         noise(2, ("vae", "dvae"), plain),
         scaled(3, ("vae", "dvae"), plain),
         contractive(4, ("cae", "cvae"), tight),
     )
-    return [claim for figure in figures for claim in figure.claims]
 
 
 def _sentence(board: Board, claim: Claim) -> str:
@@ -71,7 +70,8 @@ def _left(board: Board, lines: list[Line], data: str) -> str:
         f"- {data}, eps {eps:g}: on average over the {len(defended)} defences {PAPER} leaves "
         f"{percent(float(paper.mean()))} standing, the ladder {percent(float(worst.mean()))}: the paper's "
         f"attack overstates them by {points(Record.difference('gap', paper, worst))}. "
-        f"The best under the ladder is {best} with {left}, {points(gain)} more than the classifier alone."
+        f"The best under the ladder, chosen on these images, is {best} with {left}, {points(gain)} more than "
+        "the classifier alone."
     )
 
 
@@ -91,7 +91,8 @@ def rendered(records: "list[Record]") -> str:
     parts = [head, "**What is left of the protection.**"]
     parts += ["\n".join(_left(board, lines, data) for data in board.datasets)]
     parts += ["**The claims of figures 1 to 4.**"]
-    parts += ["\n".join(_sentence(board, claim) for claim in claims(records))]
+    claims = (claim for figure in figures(records) for claim in figure.claims)
+    parts += ["\n".join(_sentence(board, claim) for claim in claims)]
     for data in board.datasets:
         parts += [f"![What is left on {data}](pictures/{_file(data)})", _table(board, lines, data)]
     return "\n\n".join(parts)
