@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.audit.conftest import Audited, N
+from trompe import zoo
 from trompe.audit import (
     Estimate,
     Plan,
@@ -33,6 +34,7 @@ from trompe.data import load
 from trompe.evaluation import Record, Result, read_records
 from trompe.evaluation.autoencoder import partners
 from trompe.evaluation.cases import Case
+from trompe.evaluation.rounds import Run
 from trompe.reports import Curve, Forest, Grid, Report, Table, compare, read
 
 BROUGHT = "tests.audit.brought:"
@@ -210,12 +212,8 @@ def test_without_resume_it_starts_afresh_and_spares_what_is_not_its_own(
     mine = tmp_path / "out" / "work" / "thesis.tex"
     mine.write_text("years of it")
     calls = []
-    batch = classifier.evaluate.__globals__["_Run"].batch
-    monkeypatch.setattr(
-        classifier.evaluate.__globals__["_Run"],
-        "batch",
-        lambda self, *a: calls.append(1) or batch(self, *a),
-    )
+    batch = Run.batch
+    monkeypatch.setattr(Run, "batch", lambda self, *a: calls.append(1) or batch(self, *a))
     audited(model=f"{BROUGHT}nearest", resume=True)
     resumed = len(calls)
     audited(model=f"{BROUGHT}nearest")
@@ -329,6 +327,11 @@ def test_magnet_is_calibrated_on_images_that_nothing_else_sees(audited: Audited)
     assert held.value >= right.value
     assert report.metric(f"{DEFENDED}: clean images refused") is not None
     assert "detectors off" in report.verdict
+    table = next(b for b in section.blocks if isinstance(b, Table))
+    refused = {str(row[0]).removesuffix(" (worst)"): str(row[2]) for row in table.rows}
+    assert table.columns[2] == "made and refused"
+    assert refused.pop("worst case per image") == ""
+    assert all(0 <= float(share.partition("%")[0]) <= 100 for share in refused.values())
     assert not any("pass its detectors" in sentence for sentence in report.untested)
 
 
@@ -342,6 +345,43 @@ def test_images_to_calibrate_on_are_no_others() -> None:
     assert guard.apart(data, Plan(defense="reconstruct"))[1] is None
     with pytest.raises(UserError, match="needs 999 images"):
         guard.apart(data, Plan(defense="magnet", fpr=0.001))
+
+
+def test_images_that_were_trained_on_are_not_called_held_out() -> None:
+    test, train = load("digits", "test"), load("digits", "train")
+    plan = Plan(defense="magnet")
+    told = [
+        guard.Guard("magnet", plan, test, each, test).told()
+        for each in (train, replace(train, split="all"))
+    ]
+    assert told[0].endswith("nothing was trained or is measured on.")
+    assert told[1].endswith("digits has no test images of its own, so they were trained on.")
+
+
+@pytest.mark.parametrize("seed", [-1, 0, 3])
+def test_the_attackers_own_stack_is_not_the_victims(seed: int) -> None:
+    plan = Plan(model="digits-mlp", defense="reconstruct", autoencoder="digits-vae", seed=seed)
+    data = load("digits", "test")
+    rivals = guard.Guard("reconstruct", plan, data, load("digits", "train")).recipes()
+    assert [r.name for r in rivals] == ["digits-mlp", "digits-vae"]
+    assert all(r.hash != zoo.recipe(r.name).hash for r in rivals)
+
+
+def test_the_doctor_looks_through_the_worst_rung_that_follows_gradients(
+    audited: Audited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    usual = classifier.doctor
+
+    def watched(*args: Any, **rest: Any) -> Any:
+        seen.append(rest["attack"])
+        return usual(*args, **rest)
+
+    monkeypatch.setattr(classifier, "doctor", watched)
+    report = audited(model=f"{BROUGHT}nearest", defense=f"{BROUGHT}detached", n=8, eps=(0.1,))
+    assert seen[0] is None
+    assert seen[1].describe()["attack"] == "Transfer(APGD)"
+    assert "The doctor looks through the rung 'around'" in report.sections[1].text
 
 
 def test_a_ladder_without_time_for_a_surrogate_says_so(

@@ -25,6 +25,7 @@ __all__ = [
     "Still",
     "StraightThrough",
     "Wrapper",
+    "differentiable",
     "repeats",
     "straight_through",
 ]
@@ -310,6 +311,20 @@ def _classifies(attack: Attack) -> bool:
     while isinstance(inside, Wrapper):
         inside = inside.attack
     return isinstance(inside, ClassifierAttack)
+
+
+def differentiable(model: nn.Module, x: Tensor) -> bool:
+    """Whether a path leads from a classifier's logits to its input, as far as one look tells.
+
+    >>> differentiable(nn.Flatten().eval(), torch.rand(1, 1, 2))
+    True
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        v = x.detach().clone().requires_grad_()
+        value = model(v).sum()
+        if not value.requires_grad:
+            return False
+        return torch.autograd.grad(value, v, allow_unused=True)[0] is not None
 
 
 def repeats(model: nn.Module, x: Tensor, seeds: Tensor) -> bool:

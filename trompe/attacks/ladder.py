@@ -6,10 +6,18 @@ Each rung is one attack. What a defence is worth is what is left on its worst ru
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
-from trompe.attacks.adaptive import BPDA, EOT, Drawing, Purified, Still, StraightThrough, repeats
+from trompe.attacks.adaptive import (
+    BPDA,
+    EOT,
+    Drawing,
+    Purified,
+    Still,
+    StraightThrough,
+    differentiable,
+    repeats,
+)
 from trompe.attacks.base import Attack
 from trompe.attacks.carlini_wagner import ProjectedCW
 from trompe.attacks.detector_aware import DetectorAware, Watched
@@ -105,7 +113,8 @@ def ladder(
         raise UserError(f"draws must be at least 1, got {draws}")
     bare = getattr(model, "classifier", None) if classifier is None else classifier
     where = Images() if domain is None else domain
-    drawn, exact = draws if _is_random(model, example) else None, _has_gradient(model, example)
+    drawn = draws if _is_random(model, example) else None
+    exact = example is None or differentiable(model, example[:1])
     return dict(_Rungs(model, ball, where, bare, surrogate, effort, drawn, exact).all())
 
 
@@ -164,7 +173,7 @@ class _Rungs:
         if isinstance(self.model, Purified):
             yield AROUND, self._averaged(BPDA(self._apgd()))
         elif self.bare is not None:
-            straight = StraightThrough(self.model, self.bare).eval()
+            straight = StraightThrough(self.model, self.bare)
             yield AROUND, Transfer(self._averaged(self._apgd())).using(surrogate=straight)
 
     def _apgd(self) -> APGD:
@@ -181,14 +190,3 @@ def _is_random(model: nn.Module, example: Tensor | None) -> bool:
     if example is None:
         return isinstance(model, Drawing)
     return not repeats(model, example[:1], random.seeds(0, 1))
-
-
-def _has_gradient(model: nn.Module, example: Tensor | None) -> bool:
-    if example is None:
-        return True
-    x = example[:1].detach().clone().requires_grad_()
-    with torch.inference_mode(False), torch.enable_grad():
-        value = model(x).sum()
-    if not value.requires_grad:
-        return False
-    return torch.autograd.grad(value, x, allow_unused=True)[0] is not None

@@ -255,7 +255,12 @@ def _finding(subject: Subject, result: Result) -> Finding:
     )
 
 
-def curve(lines: Mapping[str, Sequence[Record]], subject: Subject, caption: str = "") -> Curve:
+def curve(
+    lines: Mapping[str, Sequence[Record]],
+    subject: Subject,
+    caption: str = "Accuracy against radius, worst case over the suite",
+    what: str = "accuracy",
+) -> Curve:
     """Accuracy against radius with Wilson intervals, radius zero included: a line for each name."""
     series = []
     for label, rows in lines.items():
@@ -267,9 +272,9 @@ def curve(lines: Mapping[str, Sequence[Record]], subject: Subject, caption: str 
         )
     n = next(iter(lines.values()))[0].n
     return Curve(
-        caption or "Accuracy against radius, worst case over the suite",
+        caption,
         f"radius ({subject.norm})",
-        "accuracy",
+        what,
         tuple(series),
         percent=True,
         note=f"Bands are Wilson 95% intervals, n = {n}.",
@@ -342,8 +347,9 @@ def opinion(
     surrogate: nn.Module | None,
     effort: float,
     progress: Progress | None,
+    attack: Attack | None = None,
 ) -> Part:
-    """The doctor on this subject at its middle radius."""
+    """The doctor on this subject at its middle radius, by its own white box or the one given."""
 
     def examined() -> list[dict[str, Any]]:
         steps = max(10, round(40 * effort))
@@ -352,6 +358,7 @@ def opinion(
             subject.data.take(64),
             subject.ball,
             surrogate=surrogate,
+            attack=attack,
             steps=steps,
             queries=max(100, round(500 * effort)),
             seed=subject.seed,

@@ -7,7 +7,7 @@ from torch import nn
 
 from trompe.attacks.adaptive import EOT
 from trompe.attacks.base import Attack
-from trompe.attacks.ladder import DETECTORS, OBLIVIOUS, SQUARE, ladder
+from trompe.attacks.ladder import DETECTORS, OBLIVIOUS, SQUARE, SURROGATE, ladder
 from trompe.attacks.query import Square
 from trompe.audit.classifier import (
     WHITE_BOX,
@@ -22,6 +22,7 @@ from trompe.audit.classifier import (
 )
 from trompe.audit.guard import Guard
 from trompe.audit.part import Part, Progress, Store, severity
+from trompe.audit.plan import BUILT
 from trompe.audit.rungs import KNOWS, PER_IMAGE, Rungs
 from trompe.audit.victim import has_gradient
 from trompe.core.errors import UserError
@@ -125,7 +126,10 @@ def examine(
     plain = measured(bare, plain_attacks, store, "classifier", WHITE_BOX, progress, deadline)
     result = _climbed(defended, attacks, store, deadline, progress)
     rungs = Rungs(defended, attacks, result, plain)
-    doctor = opinion(climb.answering, store, "defended", bare.model, climb.effort, progress)
+    through = attacks[rungs.examined]
+    doctor = opinion(
+        climb.answering, store, "defended", bare.model, climb.effort, progress, through
+    )
     part = Part(
         complete=plain.complete and result.complete,
         records=[*result.records, *result.rungs],
@@ -168,10 +172,16 @@ def _climbed(
 def _text(climb: Climb, rungs: Rungs) -> str:
     text = (
         f"{climb.guard.told()}\n\nA defence is worth what is left on the worst rung of the attackers' "
-        "ladder. Each rung is an attacker who knows more of the defence, and meets all images that are "
-        "right when nobody attacks. In the worst case per image an attacker keeps for each the best that "
-        "any rung found."
+        "ladder. Each rung is an attacker, from who does not know of the defence to who knows all of it, and "
+        "meets all images that are right when nobody attacks. In the worst case per image an attacker keeps "
+        f"for each the best that any rung found. The doctor looks through the rung '{rungs.examined}', the "
+        "worst of those that follow gradients."
     )
+    if SURROGATE in rungs.attacks and climb.guard.kind not in BUILT:
+        text += (
+            f" The attacker with a defended classifier of its own puts {climb.guard.kind} before another "
+            "classifier: what purifies there may be the same."
+        )
     if rungs.random:
         text += (
             f" The defence draws anew at every look, so an input is judged on {rungs.subject.draws} draws "
@@ -181,7 +191,8 @@ def _text(climb: Climb, rungs: Rungs) -> str:
     if rungs.guarded:
         text += (
             " An answer may be refused: an attacker succeeds whose image is misread and accepted, and what "
-            "stands is what is read rightly or refused. Of the clean images here, "
+            "stands is what is read rightly or refused. How much of what each attacker made was refused is "
+            "shown beside it. Of the clean images here, "
             f"{in_words(metric(rungs.refused))} are refused."
         )
     return text

@@ -179,15 +179,18 @@ class Guard:
         text += f", with {how}, anew at every look." if how else "."
         if self.held is None:
             return text
-        return (
-            f"{text} Detectors refuse an image that its reconstruction misses; their thresholds let them "
-            f"refuse {self.fpr:.2%} of clean images together, set on {len(self.held)} images that nothing "
-            "was trained or is measured on."
+        text += (
+            " Detectors refuse an image that its reconstruction misses; their thresholds let them refuse "
+            f"{self.fpr:.2%} of clean images together, set on {len(self.held)} images that nothing "
         )
+        if self.train.split != "all":
+            return f"{text}was trained or is measured on."
+        return f"{text}is measured on; {plan.data} has no test images of its own, so they were trained on."
 
 
 def _again(name: str | None, plan: Plan) -> zoo.Recipe | None:
-    """The recipe of the zoo that the user named, with the next seed, if it is of this data."""
+    """The recipe of the zoo that the user named, with a seed that is not its own, if it is of this data."""
     if name not in zoo.names() or zoo.recipe(str(name)).data != plan.data:
         return None
-    return replace(zoo.recipe(str(name)), seed=plan.seed + 1)
+    found = zoo.recipe(str(name))
+    return replace(found, seed=max(found.seed, plan.seed) + 1)

@@ -43,7 +43,7 @@ _ATTACKERS = {
     APGD_RUNG: ("everything", "Auto-PGD away from the true class"),
     APGDT_RUNG: ("everything", "Auto-PGD towards each of the other classes"),
     AROUND: ("everything", "differentiates as if the defence changed nothing"),
-    LATENT_START: ("everything", "searches codes first, then an image that has such a code"),
+    LATENT_START: ("everything", "searches codes first, then an image that is reconstructed as theirs"),
     DETECTORS: ("everything", "seeks an answer that is wrong and that the detectors let pass"),
     SQUARE: ("nothing", "asks for the scores of one guess after another"),
 }  # fmt: skip
@@ -52,6 +52,8 @@ KNOWS = {
     for name, (known, does) in _ATTACKERS.items()
 }
 """The threat model of each rung."""
+_EXAMINED = (APGD_RUNG, APGDT_RUNG, LATENT_START, AROUND, MEAN, CW_RUNG)
+"""The rungs that the doctor may look through, of equals the first: they follow gradients of the defence."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,15 @@ class Rungs:
     def worst(self, level: int) -> Record:
         """What stands on the rung where least does; the first of equals."""
         return min(self.at(level), key=lambda record: record.value)
+
+    @property
+    def examined(self) -> str:
+        """The rung that the doctor looks through: where least stands of those that follow gradients.
+
+        That who sees less does not do better is what it then asks.
+        """
+        known = [self.rung(name, self.level) for name in _EXAMINED if name in self.attacks]
+        return min(known, key=lambda record: record.value).attack
 
     def per_image(self, level: int) -> Record:
         """What stands where each image meets the attacker who is worst for it."""
@@ -172,7 +183,9 @@ class Rungs:
 
     def _table(self) -> Table:
         worst = self.worst(self.level).attack
-        columns: tuple[str, ...] = ("rung", "not misread" if self.guarded else "accuracy")
+        columns: tuple[str, ...] = (
+            ("rung", "not misread", "made and refused") if self.guarded else ("rung", "accuracy")
+        )
         columns += (
             (f"on {self.subject.draws} of {self.subject.draws} looks",) if self.random else ()
         )
@@ -188,7 +201,11 @@ class Rungs:
         met = record.extra["attacked"] / (len(self.attacks) if name == _PER_IMAGE else 1)
         passes = (record.forwards + record.backwards) / met if met else 0.0
         always = Record.rate("", record.n * (1 - record.extra["wrong on any draw"]), record.n)
-        rates = [_in_cell(each) for each in ([record, always] if self.random else [record])]
+        rates = [
+            _in_cell(record),
+            *([_refused(record)] if self.guarded else []),
+            *([_in_cell(always)] if self.random else []),
+        ]
         said = f"{does} ({knows} known)"
         return f"{name} (worst)" if worst else name, *rates, said, round(passes)
 
@@ -200,9 +217,8 @@ class Rungs:
             _PER_IMAGE: [clean, *map(self.per_image, levels)],
             "without the defence": list(self.plain.records),
         }
-        return curve(
-            lines, self.subject, "What stands against radius, with the defence and without"
-        )
+        caption = "What stands against radius, with the defence and without"
+        return curve(lines, self.subject, caption, "not misread" if self.guarded else "accuracy")
 
     def _pictures(self, most: int = 6) -> Grid:
         """Images that fall on the worst rung: what the attacker changes, and what the classifier is shown."""
@@ -231,6 +247,12 @@ class Rungs:
         with torch.no_grad(), random.streams(row.seeds, REPORT):
             image: Image = domain.render(domain.project(model.reconstruct(row.found)))[0]
         return image
+
+
+def _refused(record: Record) -> Cell:
+    """Of the images that an attacker met, the share of which the model refused what it made."""
+    met, refused = int(record.extra["attacked"]), record.extra.get("refused")
+    return _in_cell(Record.rate("refused", refused, met)) if met and refused is not None else ""
 
 
 def _in_cell(record: Record) -> str:

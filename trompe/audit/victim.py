@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from trompe import zoo
+from trompe.attacks.adaptive import differentiable
 from trompe.core.checks import check_labels
 from trompe.core.errors import UserError
 from trompe.core.execution import device_of
@@ -76,20 +76,16 @@ def barred(model: nn.Module) -> tuple[str, ...]:
 def has_gradient(model: nn.Module, data: Dataset) -> bool:
     """Whether a path leads from a classifier's logits to its input, as far as one look tells."""
     x, _ = data.tensors(slice(0, 1))
-    x = x.to(device_of(model, x)).requires_grad_()
-    with torch.enable_grad():
-        value = model(x).sum()
-        if not value.requires_grad:
-            return False
-        return torch.autograd.grad(value, x, allow_unused=True)[0] is not None
+    return differentiable(model, x.to(device_of(model, x)))
 
 
 def defended(spec: str, classifier: nn.Module, data: Dataset) -> nn.Module:
     """The user's defence: `module:function`, called with `classifier` where it takes that."""
     if not is_spec(spec):
-        raise UserError(f"unknown defence {spec!r}: give reconstruct, or module:function")
+        raise UserError(f"unknown defence {spec!r}: give reconstruct, magnet or module:function")
     model = _module(call(spec, classifier=classifier), spec)
-    check_classifier(model, data.tensors(slice(0, 8))[0])
+    x, _ = data.tensors(slice(0, 8))
+    check_classifier(model, x.to(device_of(model, x)))
     return model
 
 

@@ -269,8 +269,8 @@ def robust_accuracy(report: "Report", defended: bool) -> "Metric | None":
 
     Args:
         report: of a classifier.
-        defended: whether a defense was asked for; then that of the defended model, against the
-            attacker who knows of it.
+        defended: whether a defense was asked for; then that of the defended model, where each image
+            meets the worst of all attackers.
     """
     named = ((metric, _ROBUST.fullmatch(metric.name)) for metric in report.metrics)
     found = [

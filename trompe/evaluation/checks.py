@@ -108,21 +108,8 @@ def doctor(
     kind = nature(model, x[:16], seeds[:16])
     right = float(outcomes(model, x, y, seeds, REPORT, 20 if kind.random else 1).correct.mean())
     patient = _Patient(
-        model,
-        x,
-        y,
-        seeds,
-        ball,
-        domain,
-        kind,
-        surrogate,
-        attack,
-        steps,
-        queries,
-        draws,
-        seed,
-        right,
-    )
+        model, x, y, seeds, ball, domain, kind, surrogate, attack, steps, queries, draws, seed, right
+    )  # fmt: skip
     return Diagnosis(tuple(_asked(patient, progress)))
 
 
