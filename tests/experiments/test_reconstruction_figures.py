@@ -19,7 +19,7 @@ from trompe.experiments.reconstruction import (
 )
 from trompe.experiments.reconstruction._attacked import CONTROL, PAPER, Defended, measured
 from trompe.experiments.reconstruction._claims import BARE, Board, Claim, Figure, Line
-from trompe.experiments.reconstruction._curves_page import _steps
+from trompe.experiments.reconstruction._curves_page import _singly, _steps
 
 Outcome = tuple[list[Record], str, Path]
 ITEMS: dict[str, ModuleType] = {
@@ -176,3 +176,19 @@ def test_a_step_that_costs_is_told_though_the_ends_rise() -> None:
     said = _steps(figure, Board(records))
     assert said.count("AE, stp 0.2 to AE, stp 0.4 on d under") == 2
     assert "AE, stp 0.1 to" not in said
+
+
+def test_a_single_weight_that_helps_is_told_though_the_mean_does_not() -> None:
+    rights = {0.0: "0" * 30 + "1" * 30, 0.1: "1" * 60, 1.0: "0" * 60}
+    records = [
+        replace(r, config={**r.config, "weight": weight, "by": by})
+        for weight, right in rights.items()
+        for r in [line("cae", right)]
+        for by in (PAPER, CONTROL)
+    ]
+    none, *some = (Line("cae", 0.1, weight) for weight in rights)
+    said = _singly(Figure(4, (), (Claim("", some, [none]),)), Board(records))
+    assert "Of 4 comparisons of a single weight with none" in said
+    assert "2 lie above zero by their intervals and 2 below" in said
+    assert said.count("CAE, stp 0.1, weight 0.1 on d under") == 2
+    assert not _singly(Figure(1, (), (Claim("", some, [none, none]),)), Board(records))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from trompe.evaluation.records import Record, read_records
 from trompe.experiments import reproduce
 from trompe.experiments.reconstruction import autoattack, figure_6, ladder
 from trompe.experiments.reconstruction._climbed import Defence, shares, written
+from trompe.experiments.reconstruction._ladder_page import BLIND
 from trompe.experiments.store import Store
 
 Outcome = tuple[list[Record], str]
@@ -82,7 +84,10 @@ def test_a_defence_has_the_attackers_own_stack_of_another_seed() -> None:
 def told(who: str, right: str) -> Record:
     config = {**vars(autoattack.SCALES["smoke"]), "who": who, "version": "standard", "looks": 1}
     config |= {"right": right, "broken": {"APGD": 3}, "data": "digits"}
-    config |= {"effort": {"share": 1.0, "queries": 9}, "random": {"draws": 2, "queries": 9}}
+    config |= {
+        "effort": {"share": 1.0, "queries": 9},
+        "random": {"share": 0.5, "draws": 2, "queries": 9},
+    }
     n, stands = len(right), right.count("1")
     return Record.rate("robust accuracy", stands, n, subject="VAE", config=config, seconds=2.0)
 
@@ -144,3 +149,25 @@ def test_the_claims_are_judged_under_both_attacks(left: Outcome) -> None:
     assert "DAE withstands more than AE: under C&W" in page
     assert page.count(f"under {figure_6.WORST} **") >= 6
     assert "no defence" in page
+
+
+def test_gradients_are_masked_where_who_sees_none_does_better_beyond_the_intervals(
+    climbed: Outcome,
+) -> None:
+    def page(blind: float, seeing: float) -> str:
+        shares = {name: blind if name in BLIND else seeing for name in ladder_rungs}
+        made = [
+            Record.rate(r.metric, shares[r.attack] * 500, 500, **rest(r))
+            if r.attack in shares and r.metric == "robust accuracy"
+            else r
+            for r in climbed[0]
+        ]
+        return ladder.render(made)
+
+    def rest(r: Record) -> dict[str, Any]:
+        return {"subject": r.subject, "attack": r.attack, "eps": r.eps, "extra": r.extra}
+
+    ladder_rungs = {r.attack for r in climbed[0] if r.eps and " + " not in r.attack}
+    assert "Gradients are masked" in page(0.1, 0.5)
+    assert "Gradients are masked" not in page(0.49, 0.5)
+    assert "Gradients are masked" not in page(0.0, 0.0)

@@ -64,8 +64,9 @@ def rendered(records: "list[Record]") -> str:
     head = (
         f"Both meet the first {config['n']} test images of {config['data']}, and each image counts by its "
         "worst case. No rung of ours is borrowed: neither AutoAttack nor another model is among them. Ours "
-        f"spends the whole ladder's steps and {det['queries']} queries where nothing is drawn; where the "
-        f"defence draws {random['draws']} draws in each gradient and {random['queries']} queries. It "
+        f"spends {det['share']:g} of the full ladder's steps and {det['queries']} queries where nothing is "
+        f"drawn; where the defence draws, {random['share']:g}, {random['draws']} draws in each gradient and "
+        f"{random['queries']} queries. It "
         "searches in bfloat16 where the processor can, and verifies in float32. AutoAttack runs as its "
         "authors set it, in float32: the standard version of four attacks and 5,000 queries, or that for "
         f"random defences, 20 draws in each gradient. Random defences are judged on {looks} fresh draws. "

@@ -187,7 +187,7 @@ def _follows(records: "list[Record]") -> str:
     lines = [
         f"- *Who does not know MagNet*: at worst {blind.attack} is wrong and accepted on {_rate(blind)}.",
         f"- *Who knows the reformer*: {through.attack} succeeds on {_rate(through)} of the reformer alone, "
-        f"and at worst on {_rate(passed)} of both: the detectors refuse the rest.",
+        f"and at worst on {_rate(passed)} of both, which refuse {percent(passed.extra['refused'])}.",
         f"- *Who knows the detectors too* succeeds on {_rate(aware)} ({aware.attack}): "
         f"{_above(aware, passed)} who knows the reformer alone, and {_above(aware, blind)} who knows "
         "nothing.",
