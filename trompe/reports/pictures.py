@@ -9,7 +9,7 @@ import numpy as np
 
 from trompe.evaluation.records import replace_file
 from trompe.reports.document import Curve, Forest, Grid, Image, Report
-from trompe.reports.figures import curve, forest, swatch
+from trompe.reports.figures import WIDE, curve, forest, swatch
 from trompe.reports.images import png_bytes
 
 __all__ = ["mosaic", "panels", "pictures", "standalone"]
@@ -22,10 +22,22 @@ _PAPER = 'style="background:#fff;color:#1a1d20;font-family:sans-serif" '
 
 
 def standalone(figure: Curve | Forest) -> str:
-    """The wide drawing of a figure as an SVG document, on white."""
+    """The wide drawing of a figure as an SVG document, on white; beneath groups of intervals their key.
+
+    >>> from trompe.reports.blocks import Metric
+    >>> rows = (("VAE", (Metric("a", 0.5), Metric("b", 0.4))),)
+    >>> drawn = standalone(Forest("", "accuracy", ("clean", "attacked"), rows, percent=True))
+    >>> drawn.count("<svg"), ">attacked</text>" in drawn
+    (4, True)
+    """
     drawn = curve(figure) if isinstance(figure, Curve) else forest(figure)
     wide = drawn[: drawn.index("</svg>") + 6]
-    return wide.replace("<svg ", f"<svg {_PAPER}", 1)
+    if isinstance(figure, Curve) or len(figure.groups) < 2:
+        return wide.replace("<svg ", f"<svg {_PAPER}", 1)
+    height = int(re.findall(r' height="(\d+)"', wide)[0])
+    key, lines = _key(figure.groups, WIDE)
+    below = f'<g transform="translate(0 {height + 4})">{key}</g>'
+    return _document(WIDE, height + lines * _LINE + 12, [wide, below])
 
 
 def panels(figures: Sequence[Curve], columns: int = 2) -> str:
@@ -41,7 +53,7 @@ def panels(figures: Sequence[Curve], columns: int = 2) -> str:
     width, height, title = 340, 290, 24
     across = width * min(columns, len(figures))
     step, parts = title + height, []
-    keys = [_key(figure, across) for figure in figures[::columns]]
+    keys = [_key([line.label for line in f.series], across) for f in figures[::columns]]
     top = 0
     for row, (key, lines) in enumerate(keys):
         for place, figure in enumerate(figures[row * columns : (row + 1) * columns]):
@@ -54,23 +66,28 @@ def panels(figures: Sequence[Curve], columns: int = 2) -> str:
             parts.append(narrow.replace("<svg ", f'<svg x="{left}" y="{top + title}" ', 1))
         parts.append(f'<g transform="translate(0 {top + step})">{key}</g>')
         top += step + lines * _LINE + title
+    return _document(across, top, parts)
+
+
+def _document(width: int, height: int, parts: Sequence[str]) -> str:
+    """Drawings and words as one SVG document."""
     head = (
-        f'<svg {_PAPER}viewBox="0 0 {across} {top}" width="{across}" height="{top}" role="img" '
+        f'<svg {_PAPER}viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         'font-size="13" fill="currentColor" xmlns="http://www.w3.org/2000/svg">'
         "<style>.rule{stroke:#d9dde1}.faint{stroke:#eef0f2}.axis{stroke:#5f656d}</style>"
     )
     return "".join([head, *parts, "</svg>"])
 
 
-def _key(figure: Curve, width: int) -> tuple[str, int]:
-    """Each line of a figure with its name, in rows no wider than this, and how many rows."""
+def _key(names: Sequence[str], width: int) -> tuple[str, int]:
+    """The sign of each line or group with its name, in rows no wider than this, and how many rows."""
     parts, left, row = [], 48, 0
-    for index, series in enumerate(figure.series):
-        room = 56 + 8 * len(series.label)
+    for index, name in enumerate(names):
+        room = 56 + 8 * len(name)
         if left + room > width and left > 48:
             left, row = 48, row + 1
         sign = swatch(index).replace("<svg ", f'<svg x="{left}" y="{row * _LINE + 2}" ', 1)
-        words = f'<text x="{left + 36}" y="{row * _LINE + 13}">{escape(series.label)}</text>'
+        words = f'<text x="{left + 36}" y="{row * _LINE + 13}">{escape(name)}</text>'
         parts.append(sign + words)
         left += room
     return "".join(parts), row + 1
