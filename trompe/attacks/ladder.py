@@ -38,6 +38,7 @@ __all__ = [
     "CW_MEAN",
     "CW_RUNG",
     "DETECTORS",
+    "EXAMINED",
     "LATENT_START",
     "MEAN",
     "OBLIVIOUS",
@@ -57,6 +58,9 @@ AROUND = "around"
 LATENT_START = "latent start"
 DETECTORS = "detector-aware"
 SQUARE = "Square"
+
+EXAMINED = (APGD_RUNG, APGDT_RUNG, LATENT_START, AROUND, MEAN, CW_RUNG)
+"""Whose worst the doctor looks through: they follow gradients, and see more than its other attackers."""
 
 
 def ladder(

@@ -14,6 +14,7 @@ from trompe.attacks.ladder import (
     CW_MEAN,
     CW_RUNG,
     DETECTORS,
+    EXAMINED,
     LATENT_START,
     MEAN,
     OBLIVIOUS,
@@ -52,8 +53,6 @@ KNOWS = {
     for name, (known, does) in _ATTACKERS.items()
 }
 """The threat model of each rung."""
-_EXAMINED = (APGD_RUNG, APGDT_RUNG, LATENT_START, AROUND, MEAN, CW_RUNG)
-"""The rungs that the doctor may look through, of equals the first: they follow gradients of the defence."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class Rungs:
 
         That who sees less does not do better is what it then asks.
         """
-        known = [self.rung(name, self.level) for name in _EXAMINED if name in self.attacks]
+        known = [self.rung(name, self.level) for name in EXAMINED if name in self.attacks]
         return min(known, key=lambda record: record.value).attack
 
     def per_image(self, level: int) -> Record:

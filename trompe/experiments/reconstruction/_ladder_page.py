@@ -184,10 +184,13 @@ def _doctor(found: list[_Found]) -> str:
             f"{name}: {detail}" for name, (ok, detail) in said.config["checks"].items() if ok is False
         ]  # fmt: skip
         passed = f"{said.counts['passed']} of {said.counts['asked']}"
-        rows.append((f.name, passed, "; ".join(failed) or None, said.config["verdict"]))
+        rows.append(
+            (f.name, said.attack, passed, "; ".join(failed) or None, said.config["verdict"])
+        )
     n = found[0].about("checks passed").n
-    table = Table("", ("Defence", "Passed", "Failed", "Verdict"), tuple(rows))
-    return f"{n} images, at the largest radius.\n\n" + markdown_table(table)
+    table = Table("", ("Defence", "Through", "Passed", "Failed", "Verdict"), tuple(rows))
+    told = f"{n} images, at the largest radius, through the worst rung that follows gradients."
+    return told + "\n\n" + markdown_table(table)
 
 
 def drawn(records: "list[Record]") -> dict[str, str]:

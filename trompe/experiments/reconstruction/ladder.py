@@ -75,13 +75,21 @@ SCALES = {
 
 
 def run(config: Config, store: Store) -> Iterator["Record"]:
-    """For each defence the ladder, then the doctor."""
+    """For each defence the ladder, then the doctor on the worst rung that follows gradients."""
+    from trompe.attacks.ladder import EXAMINED
+
     store.total = 2 * len(config.defences)
     for defence in config.defences:
-        yield from store.cell(str(defence), lambda defence=defence: _ladder(config, defence))  # type: ignore[misc]
+        made = list(store.cell(str(defence), lambda defence=defence: _ladder(config, defence)))  # type: ignore[misc]
+        yield from made
+        tried = [r for r in made if r.attack in EXAMINED and r.metric == "robust accuracy"]
+        worst = min(
+            (r for r in tried if r.eps == config.eps[-1]),
+            key=lambda r: (r.value, EXAMINED.index(r.attack)),
+        ).attack
         yield from store.cell(
-            f"{defence}, the doctor",
-            lambda defence=defence: [_examined(config, defence)],  # type: ignore[misc]
+            f"{defence}, the doctor on {worst}",
+            lambda defence=defence, worst=worst: [_examined(config, defence, worst)],  # type: ignore[misc]
         )
 
 
@@ -108,24 +116,27 @@ def _ladder(config: Config, defence: Defence) -> Iterator["Record"]:
     yield Record.difference(FALL, blind, worst, attack=found.worst_rung.attack, **about)
 
 
-def _examined(config: Config, defence: Defence) -> "Record":
-    """What the doctor says at the largest radius."""
+def _examined(config: Config, defence: Defence, rung: str) -> "Record":
+    """What the doctor says of a rung at the largest radius."""
     from trompe.core.geometry import Ball
     from trompe.evaluation.checks import doctor
     from trompe.evaluation.records import Record
-    from trompe.experiments.reconstruction._climbed import met
+    from trompe.experiments.reconstruction._climbed import met, rungs
 
-    data = met(config.data, config.examined).tensors()
+    model, own = defence.model(config.data), defence.own(config.data)
+    images = met(config.data, config.examined)
+    effort = config.random if defence.scale else config.effort
+    attack = rungs(model, config.eps[-1], images.tensors(slice(1))[0], effort, own)[rung]
     said = doctor(
-        defence.model(config.data), data, Ball(config.eps[-1]), surrogate=defence.own(config.data),
+        model, images.tensors(), Ball(config.eps[-1]), surrogate=own, attack=attack,
         n=config.examined, steps=config.steps, queries=config.queries, draws=config.draws,
         seed=config.seed,
     )  # fmt: skip
     passed = sum(check.passed is True for check in said.checks)
     asked = sum(check.passed is not None for check in said.checks)
     checks = {check.name: [check.passed, check.detail] for check in said.checks}
-    told = {"verdict": said.verdict, "checks": checks}
-    return Record("checks passed", passed / asked, config.examined, subject=str(defence),
+    told = {"verdict": said.verdict, "checks": checks, "rung": rung}
+    return Record("checks passed", passed / asked, config.examined, subject=str(defence), attack=rung,
                   eps=config.eps[-1], norm="Linf", counts={"passed": passed, "asked": asked},
                   config=told)  # fmt: skip
 
