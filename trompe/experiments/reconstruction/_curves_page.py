@@ -22,7 +22,7 @@ from trompe.reports.wording import percent
 if TYPE_CHECKING:
     from trompe.evaluation.records import Record
 
-__all__ = ["contractive", "drawn", "noise", "rendered", "scaled"]
+__all__ = ["contractive", "drawn", "noise", "rendered", "scaled", "signed"]
 
 Records = Sequence["Record"]
 
@@ -117,7 +117,8 @@ def drawn(figure: Figure, records: Records) -> dict[str, str]:
 # ---------------------------------------------------------------------------------- words
 
 
-def _points(gap: "Record") -> str:
+def signed(gap: "Record") -> str:
+    """A difference in points, with its interval."""
     parts = (gap.value, gap.low or 0.0, gap.high or 0.0)
     middle, low, high = (f"{100 * part:+.1f}".replace("-", "\N{MINUS SIGN}") for part in parts)
     return f"{middle} [{low}, {high}]"
@@ -150,7 +151,7 @@ def _steps(figure: Figure, board: Board) -> str:
                 for by in BY:
                     gap = board.gap(data, step, by)
                     if step.verdict(gap) == "does not hold":
-                        found.append(f"{before} to {after} on {data} under {by}, {_points(gap)}")
+                        found.append(f"{before} to {after} on {data} under {by}, {signed(gap)}")
     if not figure.ways:
         return ""
     return "Single steps of the noise that cost robustness over all radii: " + (
@@ -169,7 +170,7 @@ def _singly(figure: Figure, board: Board) -> str:
             for data in board.datasets:
                 for by in BY:
                     gap = board.gap(data, one, by)
-                    told = f"{line} on {data} under {by}, {_points(gap)}"
+                    told = f"{line} on {data} under {by}, {signed(gap)}"
                     found.setdefault(one.verdict(gap), []).append(told)
     if not found:
         return ""
@@ -188,7 +189,7 @@ def _gaps(figure: Figure, board: Board) -> str:
         if claim.little:
             continue
         for data in board.datasets:
-            gaps = [_points(board.gap(data, claim, by)) for by in _attacks(claim)]
+            gaps = [signed(board.gap(data, claim, by)) for by in _attacks(claim)]
             rows.append((claim.says, claim.at, data, *gaps, *[None] * (len(BY) - len(gaps))))
     return markdown_table(Table("", ("Claim", "Radii", "Data", *BY), tuple(rows)))
 
@@ -201,7 +202,7 @@ def _flattery(figure: Figure, board: Board) -> str:
         most = max(figure.lines, key=lambda line: board.flattery(data, [line]).value)
         left = [percent(board.record(data, most, by, eps).value) for by in BY]
         parts.append(
-            f"on {data} {_points(board.flattery(data, figure.lines))} points over all curves, most for "
+            f"on {data} {signed(board.flattery(data, figure.lines))} points over all curves, most for "
             f"{most}: {left[0]} against {left[1]}"
         )
     return (

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from trompe.experiments.reconstruction._claims import BARE, Board, Claim, Line
+from trompe.experiments.reconstruction._curves_page import signed
 from trompe.experiments.reconstruction.open_questions import BY, NETS
 from trompe.reports import Forest, Metric, Table, markdown_table
 from trompe.reports.pictures import standalone
@@ -74,19 +75,13 @@ def _sentence(boards: dict[str, Board], claim: Claim) -> str:
     )
 
 
-def _points(gap: "Record") -> str:
-    parts = (gap.value, gap.low or 0.0, gap.high or 0.0)
-    middle, low, high = (f"{100 * part:+.1f}".replace("-", "\N{MINUS SIGN}") for part in parts)
-    return f"{middle} [{low}, {high}]"
-
-
 def _columns() -> list[str]:
     return [f"{by}, {name}" for name in NETS.values() for by in BY]
 
 
 def _gaps(boards: dict[str, Board], claims: Sequence[Claim], data: str) -> str:
     rows = tuple(
-        (claim.says, *(_points(b.gap(data, claim, by)) for b in boards.values() for by in BY))
+        (claim.says, *(signed(b.gap(data, claim, by)) for b in boards.values() for by in BY))
         for claim in claims
     )
     return markdown_table(Table("", (f"{data}, points", *_columns()), rows))
