@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from trompe.attacks.ladder import CW_MEAN, OBLIVIOUS, SQUARE, SURROGATE
-from trompe.experiments.reconstruction.ladder import FALL, NEAR
+from trompe.experiments.reconstruction.ladder import CARELESS, FALL, NEAR
 from trompe.reports import Forest, Metric, Table, markdown_table
 from trompe.reports.pictures import standalone
 from trompe.reports.wording import percent
@@ -16,7 +16,7 @@ __all__ = ["drawn", "points", "rate", "rendered"]
 PICTURE = "reconstruction-ladder.svg"
 CAPTION = "What each attacker leaves standing"
 CLEAN, WORST, EACH = "not attacked", "worst rung", "worst case per image"
-BLIND = (OBLIVIOUS, SURROGATE, SQUARE)
+BLIND = (CARELESS, OBLIVIOUS, SURROGATE, SQUARE)
 """Rungs that see no gradient of the defence."""
 CLOSE, FAR = 0.1, 0.3
 """How little may be lost to the oblivious attacker, and how much more to the worst rung, in shares."""
@@ -77,9 +77,10 @@ class _Found:
         seeing = [r for name, r in rungs.items() if name not in BLIND]
         return any(all(_ends(r)[1] < _ends(other)[0] for other in seeing) for r in blind)
 
-    def about(self, metric: str) -> "Record":
-        """The record of a metric."""
-        return next(r for r in self.records if r.metric == metric)
+    def about(self, metric: str, *attacks: str) -> "Record":
+        """The record of a metric, and of one of the attacks where any are named."""
+        found = (r for r in self.records if r.metric == metric)
+        return next(r for r in found if not attacks or r.attack in attacks)
 
 
 def _all(records: "list[Record]") -> list[_Found]:
@@ -137,21 +138,26 @@ def _table(found: list[_Found], eps: float) -> str:
 def _claims(found: list[_Found], eps: float) -> str:
     lines = []
     for f in found:
-        near, fall = f.about(NEAR), f.about(FALL)
-        low, high = _ends(near)
-        close = _verdict(high <= CLOSE, low > CLOSE)
+        near, early = f.about(NEAR, OBLIVIOUS), f.about(NEAR, CARELESS)
+        fall = f.about(FALL)
         low, high = _ends(fall)
         far = _verdict(low >= FAR, high < FAR)
         lines.append(
-            f"- {f.name}: the oblivious attacker costs {points(near)}; that this is near the clean accuracy "
-            f"{close}. The worst rung, {fall.attack}, costs {points(fall)} more; that it lies far below "
-            f"{far}."
+            f"- {f.name}: who is oblivious and stops at the classifier's boundary costs {points(early)}; "
+            f"that this is near the clean accuracy {_close(early)}. Who is and goes on costs "
+            f"{points(near)}; that this is near it {_close(near)}. The worst rung, {fall.attack}, costs "
+            f"{points(fall)} more; that it lies far below {far}."
         )
     head = (
         f"At {eps:g}, paired image by image with 95% intervals; *near* is at most {percent(CLOSE, 0)} below, "
         f"*far below* at least {percent(FAR, 0)}:"
     )
     return "\n".join([head, "", *lines])
+
+
+def _close(lost: "Record") -> str:
+    low, high = _ends(lost)
+    return _verdict(high <= CLOSE, low > CLOSE)
 
 
 def _verdict(holds: bool, fails: bool) -> str:

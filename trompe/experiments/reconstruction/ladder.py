@@ -14,8 +14,10 @@ from trompe.experiments.store import Store
 if TYPE_CHECKING:
     from trompe.evaluation.records import Record
 
-__all__ = ["FALL", "NEAR", "PUBLISHED", "SCALES", "Config", "pictures", "render", "run"]
+__all__ = ["CARELESS", "FALL", "NEAR", "PUBLISHED", "SCALES", "Config", "pictures", "render", "run"]
 
+CARELESS = "oblivious, at the boundary"
+"""The paper's attack on the bare classifier alone, which stops where the answer changes."""
 NEAR, FALL = "lost to who is oblivious", "lost further, to the worst rung"
 """Paired differences: clean accuracy less that under the oblivious rung, and that less the worst rung's."""
 PUBLISHED = {
@@ -75,18 +77,20 @@ SCALES = {
 
 
 def run(config: Config, store: Store) -> Iterator["Record"]:
-    """For each defence the ladder, then the doctor on the worst rung that follows gradients."""
+    """For each defence the ladder, who stops early, and the doctor on the worst rung with gradients."""
     from trompe.attacks.ladder import EXAMINED
 
-    store.total = 2 * len(config.defences)
+    store.total = 3 * len(config.defences)
     for defence in config.defences:
         made = list(store.cell(str(defence), lambda defence=defence: _ladder(config, defence)))  # type: ignore[misc]
         yield from made
-        tried = [r for r in made if r.attack in EXAMINED and r.metric == "robust accuracy"]
-        worst = min(
-            (r for r in tried if r.eps == config.eps[-1]),
-            key=lambda r: (r.value, EXAMINED.index(r.attack)),
-        ).attack
+        yield from store.cell(
+            f"{defence}, {CARELESS}",
+            lambda defence=defence: _careless(config, defence),  # type: ignore[misc]
+        )
+        here = [r for r in made if r.metric == "robust accuracy" and r.eps == config.eps[-1]]
+        left = {r.attack: r.value for r in here}
+        worst = min((rung for rung in EXAMINED if rung in left), key=left.__getitem__)
         yield from store.cell(
             f"{defence}, the doctor on {worst}",
             lambda defence=defence, worst=worst: [_examined(config, defence, worst)],  # type: ignore[misc]
@@ -114,6 +118,25 @@ def _ladder(config: Config, defence: Defence) -> Iterator["Record"]:
     about = {"subject": name, "eps": config.eps[-1], "norm": "Linf"}
     yield Record.difference(NEAR, clean, blind, attack=OBLIVIOUS, **about)
     yield Record.difference(FALL, blind, worst, attack=found.worst_rung.attack, **about)
+
+
+def _careless(config: Config, defence: Defence) -> Iterator["Record"]:
+    """Who knows the classifier only, and stops at its boundary: what reconstruction was praised for."""
+    import torch
+
+    from trompe.attacks import ProjectedCW, Transfer
+    from trompe.core.geometry import Ball
+    from trompe.evaluation.records import Record
+    from trompe.experiments.reconstruction._climbed import climbed, met
+
+    model, name = defence.model(config.data), str(defence)
+    attack = Transfer(ProjectedCW(Ball(config.eps[-1]))).using(surrogate=model.classifier)
+    how = {"eps": config.eps, "seed": config.seed, "draws": config.looks, "subject": name}
+    found = climbed(model, {CARELESS: attack}, met(config.data, config.n), separate=True, **how)
+    yield from found.rungs
+    clean = torch.tensor([case.clean for case in found.cases])
+    about = {"subject": name, "eps": config.eps[-1], "norm": "Linf", "attack": CARELESS}
+    yield Record.difference(NEAR, clean, found.standing(CARELESS), **about)
 
 
 def _examined(config: Config, defence: Defence, rung: str) -> "Record":
