@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from trompe.evaluation.records import Record
-from trompe.experiments.reconstruction.figure_5 import EARLIER, KINDS, PUBLISHED
+from trompe.experiments.reconstruction.figure_5 import KINDS, PUBLISHED
 from trompe.reports import Cell, Curve, Series, Table, markdown_table
 from trompe.reports.pictures import panels
 from trompe.reports.wording import number, percent
@@ -309,20 +309,6 @@ def _hurt(board: Board) -> str:
     )
 
 
-def _earlier(board: Board) -> str:
-    if board.data != "mnist":
-        return ""
-    known = {p: v for p, v in EARLIER.items() if p[1] in board.stps}
-    parts = [
-        f"{kind.upper()} {stp:g}: {value:g}, here {board.one('diameter', kind, stp).value:.1f}"
-        for (kind, stp), value in known.items()
-    ]
-    return (
-        "Diameters depend on the training: an earlier one of ours, on 20,000 images with cross-entropy in "
-        f"place of the Gaussian likelihood, had other ones ({'; '.join(parts)}; not published numbers)."
-    )
-
-
 def _how(records: list[Record]) -> str:
     c = records[0].config
     return (
@@ -350,7 +336,6 @@ def rendered(records: list[Record]) -> str:
             "\n".join(f"- {claim}" for claim in claims),
             f"![Codes under attack against training noise on {board.data}](pictures/{_file(board)})",
             _numbers(board),
-            _earlier(board),
             "**Why** (what the paper leaves open): gain of the perturbation at each layer, in units of the "
             "gain of random noise of equal length.",
             _layers(board),

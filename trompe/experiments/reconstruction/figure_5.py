@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from trompe.experiments.reconstruction._attacked import Defended
 
 __all__ = [
-    "EARLIER",
     "KINDS",
     "PAIRS",
     "PUBLISHED",
@@ -74,15 +73,6 @@ SCALES = {
 
 PUBLISHED = {"AE over VAE": (3.0, "Hlihor et al. 2020, section 5: the diameter of an AE's codes")}
 """All else of the figure is qualitative: its plotted values are not in the text."""
-
-EARLIER = {
-    ("ae", 0.0): 96.0,
-    ("ae", 0.4): 32.0,
-    ("dae", 0.4): 77.0,
-    ("vae", 0.0): 13.5,
-    ("dvae", 0.4): 15.9,
-}
-"""Not published: MNIST diameters of a smaller training of ours, on 20,000 images by cross-entropy."""
 
 
 def run(config: Config, store: Store) -> Iterator["Record"]:
