@@ -10,12 +10,14 @@ from trompe.data.binarization import binarized, dynamic
 from trompe.data.dataset import Dataset
 from trompe.data.fetching import fetch, listing, verify
 from trompe.data.loading import fixed, load, names
+from trompe.data.messages import Messages
 from trompe.data.published import root, rooted
 from trompe.data.toy import Features, Spheres, Stream
 
 __all__ = [
     "Dataset",
     "Features",
+    "Messages",
     "Spheres",
     "Stream",
     "binarized",

@@ -24,6 +24,8 @@ from trompe.models.autoencoders import (
     Autoencoder,
     AutoencoderConfig,
 )
+from trompe.models.block_codes import HAMMING_7_4, UNCODED, BlockCode
+from trompe.models.channel import Channel, Link, noise_deviation, radius_of
 from trompe.models.classifiers import (
     MLP,
     ClassifierConfig,
@@ -32,6 +34,7 @@ from trompe.models.classifiers import (
     LeNet5,
     ResNet,
 )
+from trompe.models.comms import CommsAutoencoder, CommsConfig
 from trompe.models.contractive import contractive_penalty
 from trompe.models.faces import FaceConfig, FaceEmbedder, adapt_embedder, check_embedder
 from trompe.models.gans import ACGAN, GAN, ACGANConfig, GANConfig
@@ -55,16 +58,22 @@ __all__ = [
     "DAE",
     "DVAE",
     "GAN",
+    "HAMMING_7_4",
     "MLP",
     "SVAE",
+    "UNCODED",
     "VAE",
     "VAEGAN",
     "ACGANConfig",
     "Autoencoder",
     "AutoencoderAdapter",
     "AutoencoderConfig",
+    "BlockCode",
+    "Channel",
     "ClassifierConfig",
     "ClassifierNet",
+    "CommsAutoencoder",
+    "CommsConfig",
     "Conv4",
     "DiffusersAutoencoder",
     "FaceConfig",
@@ -76,6 +85,7 @@ __all__ = [
     "ImageMap",
     "ImageMapConfig",
     "LeNet5",
+    "Link",
     "Normalized",
     "PythaeAutoencoder",
     "QuadraticConfig",
@@ -91,12 +101,15 @@ __all__ = [
     "check_embedder",
     "contractive_penalty",
     "is_autoencoder",
+    "noise_deviation",
+    "radius_of",
 ]
 
 
 _MODELS: dict[type, Callable[..., nn.Module]] = {
     ACGANConfig: ACGAN,
     AutoencoderConfig: Autoencoder,
+    CommsConfig: CommsAutoencoder,
     ClassifierConfig: ClassifierNet,
     FaceConfig: FaceEmbedder,
     GANConfig: GAN,

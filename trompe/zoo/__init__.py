@@ -10,11 +10,15 @@ What no recipe describes is kept in the same way by `keep`. `judge_for` is a jud
 
 from trompe.zoo.judges import judge_for
 from trompe.zoo.making import card, get, measure, path
+from trompe.zoo.radios import PUBLISHED, REDUCED, Radio, radio, radio_named
 from trompe.zoo.recipes import RECIPES, Recipe, names, recipe
 from trompe.zoo.store import keep, root
 
 __all__ = [
+    "PUBLISHED",
     "RECIPES",
+    "REDUCED",
+    "Radio",
     "Recipe",
     "card",
     "get",
@@ -23,6 +27,8 @@ __all__ = [
     "measure",
     "names",
     "path",
+    "radio",
+    "radio_named",
     "recipe",
     "root",
 ]

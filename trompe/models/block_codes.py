@@ -1,0 +1,110 @@
+"""The conventional chain: a binary block code, sent bit by bit as +-1 and decoded by the book.
+
+References: R. W. Hamming, "Error Detecting and Error Correcting Codes", 1950; J. G. Proakis, "Digital
+Communications", chapters 4 and 7 (BPSK; hard and maximum-likelihood decoding of block codes).
+"""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from trompe.core.errors import UserError
+from trompe.models.channel import Fading, Link
+
+__all__ = ["HAMMING_7_4", "UNCODED", "BlockCode", "Decoder"]
+
+Decoder = Literal["ml", "hard"]
+Matrix = Sequence[Sequence[int]]
+
+HAMMING_7_4: Matrix = (
+    (1, 0, 0, 0, 1, 1, 0),
+    (0, 1, 0, 0, 1, 0, 1),
+    (0, 0, 1, 0, 0, 1, 1),
+    (0, 0, 0, 1, 1, 1, 1),
+)
+"""The systematic generator of Hamming's (7, 4) code, of least distance 3."""
+UNCODED: Matrix = ((1,),)
+"""One bit in one channel use: plain BPSK."""
+
+
+class BlockCode(Link):
+    r"""A binary linear (n, k) code over BPSK: `code(s) -> scores (B, M)`; the most likely codeword wins.
+
+    Message s, in binary :math:`b(s)`, is sent as :math:`x_i = 1 - 2 (b G)_i`, n real numbers in phase; what
+    is in quadrature is not listened to. The score of a codeword is its correlation with what arrived, or with
+    its signs: the largest is the nearest codeword, in Euclidean distance (maximum likelihood) or in Hamming's
+    (hard).
+
+    Args:
+        generator: G, k rows of n bits.
+        decoder: `"ml"` or `"hard"`.
+        snr: Eb/N0 in dB of the channel that `forward` uses.
+        fading: of the channel.
+
+    Raises:
+        UserError: rows of unequal length, entries other than 0 and 1, codewords that coincide, or another
+            decoder.
+
+    >>> code = BlockCode(HAMMING_7_4)
+    >>> code.transmit(torch.tensor([0, 1])).int().tolist()
+    [[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, -1, -1, -1, -1]]
+    >>> y = code.transmit(torch.arange(16))
+    >>> y[:, 2] *= -1  # one wrong bit in each block
+    >>> bool((code.receive(y).argmax(1) == torch.arange(16)).all())
+    True
+    """
+
+    codewords: Tensor
+
+    def __init__(
+        self,
+        generator: Matrix = HAMMING_7_4,
+        decoder: Decoder = "ml",
+        *,
+        snr: float = 8.5,
+        fading: Fading = "none",
+    ) -> None:
+        codewords = _codewords(generator)
+        if decoder not in get_args(Decoder):
+            raise UserError(f"decoder must be ml or hard, got {decoder!r}")
+        uses = codewords.shape[1]
+        super().__init__(uses, len(generator), uses, snr, fading)
+        self.decoder = decoder
+        self.receiver = _Correlation(codewords, hard=decoder == "hard")
+
+    def codebook(self) -> Tensor:
+        """The codewords as +-1, `(M, n)`."""
+        return self.receiver.codewords  # type: ignore[return-value]
+
+
+class _Correlation(nn.Module):
+    """How much a block resembles each codeword."""
+
+    codewords: Tensor
+
+    def __init__(self, codewords: Tensor, hard: bool) -> None:
+        super().__init__()
+        self.register_buffer("codewords", codewords)
+        self.hard = hard
+
+    def forward(self, y: Tensor) -> Tensor:
+        return (y.sign() if self.hard else y) @ self.codewords.T
+
+
+def _codewords(generator: Matrix) -> Tensor:
+    """All codewords as +-1, message by message; its first bit is the most significant."""
+    if not generator or not generator[0] or len({len(row) for row in generator}) != 1:
+        raise UserError("a generator has k >= 1 rows of n >= 1 bits each")
+    rows = torch.tensor([list(row) for row in generator])
+    if bool(((rows != 0) & (rows != 1)).any()):
+        raise UserError("a generator holds bits, 0 or 1")
+    k = len(rows)
+    bits = torch.arange(2**k)[:, None] >> torch.arange(k - 1, -1, -1) & 1
+    words = bits @ rows % 2
+    if len(words.unique(dim=0)) < len(words):
+        raise UserError(
+            "two messages have the same codeword: the generator's rows depend on each other"
+        )
+    return 1.0 - 2.0 * words

@@ -1,0 +1,105 @@
+"""Radios: autoencoders for communication, trained in stages on messages that never come back."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trompe.core.errors import UserError
+from trompe.core.steps import constant
+from trompe.data import Messages, Stream
+from trompe.models import CommsAutoencoder, CommsConfig
+from trompe.training import ClassifierStep, train
+from trompe.zoo.store import keep
+
+__all__ = ["PUBLISHED", "REDUCED", "Radio", "Stage", "radio", "radio_named"]
+
+_NAME = re.compile(r"(?P<architecture>mlp|cnn)-(?P<n>-?\d+)-(?P<k>-?\d+)")
+
+
+class Stage(NamedTuple):
+    """Adam at one learning rate, for so many steps on batches of so many messages."""
+
+    batch: int
+    lr: float
+    steps: int
+
+
+PUBLISHED = (
+    Stage(1000, 1e-3, 1000),
+    Stage(1000, 1e-4, 10_000),
+    Stage(10_000, 1e-4, 10_000),
+    Stage(10_000, 1e-5, 10_000),
+)
+"""The schedule of Sadeghi & Larsson's program."""
+REDUCED = (Stage(1000, 1e-3, 4000), Stage(1000, 1e-4, 4000))
+"""A quarter of its steps and a fortieth of its messages."""
+
+
+@dataclass(frozen=True)
+class Radio:
+    """How a radio is made.
+
+    Args:
+        model: its configuration.
+        stages: of the training.
+        seed: of the initial weights, the messages and the noise.
+
+    >>> Radio().name
+    'mlp-7-4'
+    """
+
+    model: CommsConfig = field(default_factory=CommsConfig)
+    stages: tuple[Stage, ...] = REDUCED
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Architecture, n and k."""
+        return f"{self.model.architecture}-{self.model.n}-{self.model.k}"
+
+
+def radio_named(name: str, **settings: Any) -> Radio:
+    """The recipe of a name such as `mlp-7-4`: architecture, channel uses, bits.
+
+    Raises:
+        UserError: a name of another form, or numbers out of range.
+
+    >>> radio_named("cnn-4-6").model.k
+    6
+    """
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise UserError(
+            f"unknown radio {name!r}; write mlp-N-K or cnn-N-K, K bits in N channel uses, as in mlp-7-4"
+        )
+    n, k = int(found["n"]), int(found["k"])
+    return Radio(CommsConfig(n, k, found["architecture"]), **settings)  # type: ignore[arg-type]
+
+
+def radio(how: Radio, *, root: Path | str | None = None, progress: bool = True) -> CommsAutoencoder:
+    """The trained radio, in eval mode; trained first if it is not there, and resumed if it was cut off."""
+    model = CommsAutoencoder(how.model, seed=how.seed)
+
+    def fit(folder: Path) -> dict[str, Any]:
+        ended = [
+            train(
+                ClassifierStep(model, stage.lr, schedule=constant),
+                Stream(Messages(how.model.k), stage.batch, seed=10 * how.seed + number),
+                steps=stage.steps,
+                seed=10 * how.seed + number,
+                directory=folder / str(number),
+                log=False,
+                progress=progress,
+                title=f"{how.name}, stage {number + 1} of {len(how.stages)}",
+            )
+            for number, stage in enumerate(how.stages)
+        ]
+        return {
+            "steps": sum(stage.total for stage in ended),
+            "seconds": round(sum(stage.seconds for stage in ended), 3),
+        }
+
+    settings = {"radio": how.model, "stages": how.stages, "seed": how.seed}
+    keep(how.name, settings, model, fit, root=root)
+    return model
