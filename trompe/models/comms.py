@@ -64,9 +64,9 @@ class CommsConfig:
 class CommsAutoencoder(Link):
     r"""An (n, k) autoencoder: `model(s) -> logits (B, M)` of messages `(B,)` sent over its channel.
 
-    The MLP's transmitter is an embedding, ELU and a linear layer to 2n numbers, its receiver a hidden layer of
-    M ReLU units and a linear one; the CNN has a convolution of 16 filters of length 6 in the transmitter and
-    two of 16 and 8 filters of 2 x 3 in the receiver (Sadeghi & Larsson 2019; sizes are their program's).
+    The MLP's transmitter is an embedding, ELU and a linear layer to 2n numbers, its receiver a hidden layer
+    of M ReLU units and a linear one. The CNN has a convolution of 16 filters of length 6 in the transmitter
+    and two of 16 and 8 filters of 2 x 3 in the receiver (Sadeghi & Larsson 2019; sizes by their program).
 
     Where that program differs: it scales by the power of each batch, this by the codebook's.
 
