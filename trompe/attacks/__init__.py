@@ -1,6 +1,7 @@
 """Attacks: a variable, a goal, a budget and a solver."""
 
 from trompe.attacks.adaptive import BPDA, EOT, Still, StraightThrough
+from trompe.attacks.arrival import Arrival, Jamming
 from trompe.attacks.autoencoder import (
     LatentAttack,
     LatentClassifierAttack,
@@ -44,6 +45,7 @@ __all__ = [
     "MIFGSM",
     "PGD",
     "ARTAttack",
+    "Arrival",
     "AutoAttack",
     "DeepFool",
     "DetectorAware",
@@ -51,6 +53,7 @@ __all__ = [
     "FoolboxAttack",
     "Goal",
     "ImageTransition",
+    "Jamming",
     "LatentAttack",
     "LatentClassifierAttack",
     "LatentStart",

@@ -119,7 +119,7 @@ class ScoreStep(ShiftStep):
         for side in (1, -1):
             spend(forwards=len(v))
             delta = self.shift.delta + side * self.how.width * u
-            moved = Perturbation(delta, self.how.mode, self.how.domain)
+            moved = Perturbation(delta, self.how.mode, self.how.domain, self.how.arrival)
             with random.streams(random.seeds(self.seed, len(v)).to(v.device), self.taken):
                 both.append(self.how.losses(self.tail, moved, v, reference).mean())
         return torch.stack(both)

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from trompe.attacks.arrival import Arrival
 from trompe.core import random
 from trompe.core.domains import Vectors
 from trompe.core.errors import UserError, is_severed
@@ -118,13 +119,23 @@ class Perturbation(nn.Module):
         delta: `(1, *site)`, or `(2, *site)` for one per direction.
         mode: `"add"` or `"multiply"`.
         domain: what a value at the site is; results are projected into it.
+        arrival: the forms in which it may meet a value; each example draws one from the ambient streams.
+
+    Raises:
+        UserError: another mode or shape, or forms of what is multiplied or has two directions.
 
     >>> shift = Perturbation(torch.tensor([[1.0, 0.0]]))
     >>> shift(torch.zeros(2, 2), torch.tensor([1, -1])).tolist()
     [[1.0, 0.0], [-1.0, 0.0]]
     """
 
-    def __init__(self, delta: Tensor, mode: Mode = "add", domain: Domain | None = None) -> None:
+    def __init__(
+        self,
+        delta: Tensor,
+        mode: Mode = "add",
+        domain: Domain | None = None,
+        arrival: Arrival | None = None,
+    ) -> None:
         super().__init__()
         if mode not in get_args(Mode):
             raise UserError(f"mode must be add or multiply, got {mode!r}")
@@ -133,6 +144,11 @@ class Perturbation(nn.Module):
         self.delta = nn.Parameter(delta.detach().clone())
         self.mode = mode
         self.domain: Domain = Vectors() if domain is None else domain
+        self.arrival = arrival or Arrival()
+        if self.arrival != Arrival() and (mode == "multiply" or len(delta) == 2):
+            raise UserError(
+                "only what is added, the same in both directions, arrives in several forms"
+            )
 
     def forward(self, v: Tensor, direction: Tensor | int = 1) -> Tensor:
         """The values with the perturbation in them; `direction` is +1 or -1, one for all or `(B,)`."""
@@ -151,6 +167,9 @@ class Perturbation(nn.Module):
             return v * (1 + delta)
         if len(self.delta) == 2:
             return v + delta
+        if self.arrival != Arrival():
+            forms = self.arrival.variants(self.delta[0])
+            delta = forms[(random.uniform((len(v),), v.new_empty(0)) * len(forms)).long()]
         return v + t.view(-1, *[1] * (v.ndim - 1)).to(v.dtype) * delta
 
 
@@ -174,6 +193,7 @@ class Universal:
         lr: Adam's rate at the start; under a ball the step of projected descent, in shares of the radius.
         start: standard deviation of the first perturbation.
         domain: what a value at the site is: `Vectors()` for codes, `Images()` for images.
+        arrival: the forms in which the perturbation may meet a value, for an attacker who cannot choose.
 
     Raises:
         UserError: settings out of range.
@@ -194,6 +214,7 @@ class Universal:
     lr: float = 0.01
     start: float = 1.0
     domain: Domain = field(default_factory=Vectors)
+    arrival: Arrival = field(default_factory=Arrival)
 
     def __post_init__(self) -> None:
         if not isinstance(self.budget, NormPenalty | Ball):
@@ -208,7 +229,7 @@ class Universal:
         rows = 2 if self.per_direction else 1
         with random.streams(random.seeds(seed, rows)):
             first = self.start * random.normal((rows, *site))
-        return Perturbation(self._capped(first), self.mode, self.domain)
+        return Perturbation(self._capped(first), self.mode, self.domain, self.arrival)
 
     def losses(self, tail: Tail, shift: Perturbation, v: Tensor, reference: Tensor) -> Tensor:
         """The goal's loss of each example `(B,)`, without the price; all that a score-only search needs."""
