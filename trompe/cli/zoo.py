@@ -11,7 +11,7 @@ from trompe.cli.command import Command, option
 from trompe.cli.console import say, show_table
 
 if TYPE_CHECKING:
-    from trompe.zoo import Recipe
+    from trompe.zoo import Radio, Recipe
 
 __all__ = ["ZooCard", "ZooList", "ZooTrain"]
 
@@ -42,11 +42,15 @@ class ZooList(Command):
             kind = "autoencoder" if config is None else kinds[config]
             shape = "x".join(map(str, recipe.model.shape))
             rows.append((name, kind, recipe.data, shape, _state(recipe, self.root)))
+        for name in zoo.RADIOS:
+            how = zoo.radio_named(name)
+            shape = f"{how.model.k} bits in {how.model.n} uses"
+            rows.append((name, "radio", "messages", shape, _state(how, self.root)))
         show_table(("Recipe", "Kind", "Data", "Input", "State"), rows)
         return 0
 
 
-def _state(recipe: "Recipe", root: Path | None) -> str:
+def _state(recipe: "Recipe | Radio", root: Path | None) -> str:
     from trompe import zoo
     from trompe.core.errors import UserError
 
@@ -63,7 +67,7 @@ class _OneRecipe(Command):
     recipe: Annotated[
         tyro.conf.Positional[str],
         option(
-            "A name of trompe zoo list.",
+            "A name of trompe zoo list, or mlp-N-K or cnn-N-K: a radio of K bits in N channel uses.",
             metavar="RECIPE",
         ),
     ]
@@ -86,11 +90,12 @@ class _OneRecipe(Command):
         ),
     ] = None
 
-    def chosen(self) -> "Recipe":
+    def chosen(self) -> "Recipe | Radio":
         """The recipe with the seed."""
         from trompe import zoo
 
-        found = zoo.recipe(self.recipe)
+        radio = zoo.is_radio(self.recipe)
+        found = zoo.radio_named(self.recipe) if radio else zoo.recipe(self.recipe)
         return found if self.seed is None else replace(found, seed=self.seed)
 
 

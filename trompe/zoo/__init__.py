@@ -10,18 +10,20 @@ What no recipe describes is kept in the same way by `keep`. `judge_for` is a jud
 
 from trompe.zoo.judges import judge_for
 from trompe.zoo.making import card, get, measure, path
-from trompe.zoo.radios import PUBLISHED, REDUCED, Radio, radio, radio_named
+from trompe.zoo.radios import PUBLISHED, RADIOS, REDUCED, Radio, is_radio, radio, radio_named
 from trompe.zoo.recipes import RECIPES, Recipe, names, recipe
 from trompe.zoo.store import keep, root
 
 __all__ = [
     "PUBLISHED",
+    "RADIOS",
     "RECIPES",
     "REDUCED",
     "Radio",
     "Recipe",
     "card",
     "get",
+    "is_radio",
     "judge_for",
     "keep",
     "measure",

@@ -37,35 +37,44 @@ from trompe.training import (
     train,
     warped,
 )
+from trompe.zoo.radios import Radio, is_radio, radio, radio_named
 from trompe.zoo.recipes import Recipe, recipe
 from trompe.zoo.store import digest, keep, read_card, weights_path
 
 __all__ = ["among", "card", "get", "measure", "parted", "path"]
 
 
-def path(which: Recipe | str, *, root: Path | str | None = None) -> Path:
+def path(which: Recipe | Radio | str, *, root: Path | str | None = None) -> Path:
     """Where the recipe's weights lie, or will: `NAME-HASH.safetensors`.
 
     For data that is not published its checksum goes into the hash, since a file may change under its name.
     """
-    chosen = recipe(which) if isinstance(which, str) else which
+    chosen = _chosen(which)
     return weights_path(chosen.name, digest(_settings(chosen)), root)
 
 
-def _settings(chosen: Recipe) -> dict[str, Any]:
-    if data.fixed(chosen.data):
+def _chosen(which: Recipe | Radio | str) -> Recipe | Radio:
+    if not isinstance(which, str):
+        return which
+    return radio_named(which) if is_radio(which) else recipe(which)
+
+
+def _settings(chosen: Recipe | Radio) -> dict[str, Any]:
+    if isinstance(chosen, Radio) or data.fixed(chosen.data):
         return chosen.settings()
     return {**chosen.settings(), "content": data.load(chosen.data, "train").checksum}
 
 
-def get(which: Recipe | str, *, root: Path | str | None = None, progress: bool = True) -> nn.Module:
+def get(
+    which: Recipe | Radio | str, *, root: Path | str | None = None, progress: bool = True
+) -> nn.Module:
     """The trained model, on the CPU and in eval mode; trained first if it is not there.
 
     If another process is training it, wait for that. A training that was cut off continues where
     its last epoch ended.
 
     Args:
-        which: a recipe or the name of one.
+        which: a recipe, a radio, or the name of one.
         root: the cache; see `root`.
         progress: show a bar while training, if standard error is a terminal.
 
@@ -80,7 +89,9 @@ def get(which: Recipe | str, *, root: Path | str | None = None, progress: bool =
         ...     sorted(card(small, root=folder)["metrics"])
         ['accuracy', 'n']
     """
-    chosen = recipe(which) if isinstance(which, str) else which
+    chosen = _chosen(which)
+    if isinstance(chosen, Radio):
+        return radio(chosen, root=root, progress=progress)
     model = models.build(chosen.model, seed=chosen.seed)
 
     def fit(folder: Path) -> dict[str, Any]:
@@ -89,7 +100,7 @@ def get(which: Recipe | str, *, root: Path | str | None = None, progress: bool =
     return keep(chosen.name, _settings(chosen), model, fit, root=root)
 
 
-def card(which: Recipe | str, *, root: Path | str | None = None) -> dict[str, Any]:
+def card(which: Recipe | Radio | str, *, root: Path | str | None = None) -> dict[str, Any]:
     """The card of a trained recipe.
 
     Raises:
