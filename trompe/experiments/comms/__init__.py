@@ -1,0 +1,1 @@
+"""Autoencoder communication: one perturbation for every message (Sadeghi & Larsson 2019)."""
