@@ -26,8 +26,8 @@ class Arrival:
     Args:
         sign: with either sign.
         shift: delayed by 0 to n - 1 channel uses, cyclically. `"time"` delays a use as a whole, what is in
-            phase and what is in quadrature alike. `"entries"` rolls the 2n numbers as one row, as the authors'
-            program does, so that some cross from one to the other.
+            phase and what is in quadrature alike. `"entries"` rolls the 2n numbers as one row, as in the
+            authors' program, so that some cross from one to the other.
         uses: n, of a site of n or 2n numbers; a shift needs it.
 
     Raises:

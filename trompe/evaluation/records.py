@@ -147,8 +147,17 @@ class Record:
         if one.shape != other.shape or not len(one):
             raise UserError(f"cannot pair {len(one)} examples with {len(other)}")
         d = one.double() - other.double()
-        n, value = len(d), float(d.mean())
-        middle, square = float(d.sum()) / (n + 2), (float(d.square().sum()) + 1) / (n + 2)
+        return cls.paired(metric, float(d.sum()), float(d.square().sum()), len(d), **rest)
+
+    @classmethod
+    def paired(cls, metric: str, total: float, squares: float, n: int, **rest: Any) -> "Record":
+        """As `difference`, of n differences that are known by their sum and the sum of their squares.
+
+        >>> Record.paired("gap", 3 - 1, 3 + 1, n=500).value  # three examples for, one against
+        0.004
+        """
+        value = total / n
+        middle, square = total / (n + 2), (squares + 1) / (n + 2)
         half = 1.959963984540054 * math.sqrt(max(square - middle**2, 0.0) / (n + 2))
         low, high = min(value, middle - half), max(value, middle + half)
         return cls(metric, value, n, low, high, "paired 95% (Agresti-Min)", **rest)

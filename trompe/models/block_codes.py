@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trompe.core.errors import UserError
 from trompe.models.channel import Fading, Link
 
-__all__ = ["HAMMING_7_4", "UNCODED", "BlockCode", "Decoder"]
+__all__ = ["HAMMING_7_4", "UNCODED", "BlockCode", "Decoder", "Sign"]
 
 Decoder = Literal["ml", "hard"]
 Matrix = Sequence[Sequence[int]]
@@ -72,25 +72,23 @@ class BlockCode(Link):
         uses = codewords.shape[1]
         super().__init__(uses, len(generator), uses, snr, fading)
         self.decoder = decoder
-        self.receiver = _Correlation(codewords, hard=decoder == "hard")
+        self.register_buffer("codewords", codewords)
+        correlation = nn.Linear(uses, len(codewords), bias=False).requires_grad_(False)
+        correlation.weight.copy_(codewords)
+        self.receiver = nn.Sequential(Sign(), correlation) if decoder == "hard" else correlation
+        self.eval()
 
     def codebook(self) -> Tensor:
         """The codewords as +-1, `(M, n)`."""
-        return self.receiver.codewords  # type: ignore[return-value]
+        return self.codewords
 
 
-class _Correlation(nn.Module):
-    """How much a block resembles each codeword."""
-
-    codewords: Tensor
-
-    def __init__(self, codewords: Tensor, hard: bool) -> None:
-        super().__init__()
-        self.register_buffer("codewords", codewords)
-        self.hard = hard
+class Sign(nn.Module):
+    """-1, 0 or 1: a bit decided by itself."""
 
     def forward(self, y: Tensor) -> Tensor:
-        return (y.sign() if self.hard else y) @ self.codewords.T
+        """The signs of any tensor."""
+        return y.sign()
 
 
 def _codewords(generator: Matrix) -> Tensor:

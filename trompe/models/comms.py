@@ -96,13 +96,6 @@ class CommsAutoencoder(Link):
         return raw / (2 * raw.square().mean()).sqrt()
 
 
-class _Rows(nn.Module):
-    """In phase and in quadrature as the two rows of an image of one channel."""
-
-    def forward(self, y: Tensor) -> Tensor:
-        return y.view(len(y), 1, 2, -1)
-
-
 def _transmitter(config: CommsConfig) -> nn.Module:
     width = 2**config.k
     first = [nn.Embedding(width, width), blocks.activation_of(config.activation)]
@@ -124,7 +117,7 @@ def _receiver(config: CommsConfig) -> nn.Module:
     if config.architecture == "mlp":
         return nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.Linear(width, width))
     return nn.Sequential(
-        _Rows(),
+        nn.Unflatten(1, (1, 2, config.n)),  # in phase and in quadrature as rows of an image
         nn.ZeroPad2d((1, 1, 0, 1)),
         nn.Conv2d(1, 16, (2, 3)),
         nn.ReLU(),
