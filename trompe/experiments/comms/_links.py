@@ -1,7 +1,7 @@
 """The links and the attackers that items share: each is trained once, each perturbation fitted once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ __all__ = [
     "JAMMING",
     "PRINCIPAL",
     "PUBLISHED_VECTOR",
+    "UNEQUAL",
     "VECTOR",
     "Attack",
     "Radio",
@@ -30,6 +31,7 @@ __all__ = [
 
 CLEAN, JAMMING = "clean", "jamming"
 ITERATIVE, PRINCIPAL, DIRECT = "Algorithm 1", "Algorithm 2", "direct"
+UNEQUAL = f"{PRINCIPAL}, gradients at their own size"
 VECTOR = "published vector"
 SYNCHRONISED = "synchronised"
 ARRIVALS = {
@@ -55,14 +57,21 @@ class Radio:
         name: such as `"mlp-7-4"`; or `"hamming-ml"`, `"hamming-hard"`, which need no training.
         schedule: `"tiny"` (for tests), `"reduced"` or `"published"`.
         seed: of the training.
+        activation, fading: as in `trompe.models.CommsConfig`; of an autoencoder.
     """
 
     name: str = "mlp-7-4"
     schedule: str = "reduced"
     seed: int = 0
+    activation: str = "elu"
+    fading: str = "none"
 
     def __str__(self) -> str:
-        return self.name if self.seed == 0 else f"{self.name}, seed {self.seed}"
+        parts = [self.name]
+        parts += [self.activation.upper()] * (self.activation != "elu")
+        parts += [f"{self.fading.capitalize()} fading"] * (self.fading != "none")
+        parts += [f"seed {self.seed}"] * (self.seed != 0)
+        return ", ".join(parts)
 
     @property
     def model(self) -> "Link":
@@ -83,7 +92,9 @@ def _model(how: Radio) -> "Link":
         "reduced": radios.REDUCED,
         "published": radios.PUBLISHED,
     }[how.schedule]
-    return zoo.radio(zoo.radio_named(how.name, stages=stages, seed=how.seed), progress=False)
+    recipe = zoo.radio_named(how.name, stages=stages, seed=how.seed)
+    kind = replace(recipe.model, activation=how.activation, fading=how.fading)
+    return zoo.radio(replace(recipe, model=kind), progress=False)
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ class Attack:
     """How a perturbation is found, and for which noise and power.
 
     Args:
-        how: `ITERATIVE`, `PRINCIPAL` or `DIRECT`.
+        how: `ITERATIVE`, `PRINCIPAL`, `UNEQUAL` or `DIRECT`.
         psr: power of the perturbation over the block's, in dB.
         snr: Eb/N0 in dB at which it is learned.
         arrival: a key of `ARRIVALS`: what it is prepared for; `DIRECT` alone can be prepared.
@@ -127,6 +138,7 @@ def _fitted(attack: Attack, victim: Radio) -> "Perturbation":
     searches: dict[str, Callable[[], Any]] = {
         ITERATIVE: lambda: IterativeUniversal(ball, restarts=attack.restarts),
         PRINCIPAL: lambda: PrincipalUniversal(ball),
+        UNEQUAL: lambda: PrincipalUniversal(ball, normalised=False),
         DIRECT: lambda: Universal(
             ball,
             goal=MISLEAD,
