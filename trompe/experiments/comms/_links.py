@@ -16,6 +16,7 @@ __all__ = [
     "DIRECT",
     "ITERATIVE",
     "JAMMING",
+    "LEVELS",
     "PRINCIPAL",
     "PUBLISHED_VECTOR",
     "UNEQUAL",
@@ -24,7 +25,6 @@ __all__ = [
     "Radio",
     "arriving",
     "jamming",
-    "levels",
     "scaled",
     "vector",
 ]
@@ -33,6 +33,8 @@ CLEAN, JAMMING = "clean", "jamming"
 ITERATIVE, PRINCIPAL, DIRECT = "Algorithm 1", "Algorithm 2", "direct"
 UNEQUAL = f"{PRINCIPAL}, gradients at their own size"
 VECTOR = "published vector"
+LEVELS = tuple(float(snr) for snr in range(15))
+"""Eb/N0 in dB, as in the paper's figures."""
 SYNCHRONISED = "synchronised"
 ARRIVALS = {
     SYNCHRONISED: (False, "none"),
@@ -93,7 +95,7 @@ def _model(how: Radio) -> "Link":
         "published": radios.PUBLISHED,
     }[how.schedule]
     recipe = zoo.radio_named(how.name, stages=stages, seed=how.seed)
-    kind = replace(recipe.model, activation=how.activation, fading=how.fading)
+    kind = replace(recipe.model, activation=how.activation, fading=how.fading)  # type: ignore[arg-type]
     return zoo.radio(replace(recipe, model=kind), progress=False)
 
 
@@ -195,8 +197,3 @@ def jamming(psr: float, uses: int) -> "Jamming":
     from trompe.models import radius_of
 
     return Jamming(radius_of(psr, uses))
-
-
-def levels(step: float = 1.0, last: float = 14.0) -> tuple[float, ...]:
-    """Eb/N0 from 0 dB on, as the paper's figures have it."""
-    return tuple(step * i for i in range(int(last / step) + 1))
