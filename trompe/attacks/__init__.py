@@ -30,6 +30,7 @@ from trompe.attacks.transfer import Transfer
 from trompe.attacks.transition import ImageTransition
 from trompe.attacks.type_one import TypeI
 from trompe.attacks.universal import Goal, NormPenalty, Perturbation, ShiftStep, Universal
+from trompe.attacks.universal_search import IterativeUniversal, PrincipalUniversal
 from trompe.attacks.verification import VerificationFGSM, VerificationPGD
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Goal",
     "ImageTransition",
     "Jamming",
+    "IterativeUniversal",
     "LatentAttack",
     "LatentClassifierAttack",
     "LatentStart",
@@ -65,6 +67,7 @@ __all__ = [
     "Penalty",
     "Perturbation",
     "PoisoningStep",
+    "PrincipalUniversal",
     "ProjectedCW",
     "RandFGSM",
     "ScoreShift",

@@ -32,6 +32,9 @@ __all__ = [
     "Perturbation",
     "ShiftStep",
     "Universal",
+    "endless",
+    "gradient",
+    "require_eval",
 ]
 
 Mode = Literal["add", "multiply"]
@@ -274,11 +277,9 @@ class Universal:
         Raises:
             UserError: a tail in train mode, too few batches, labels other than 0 and 1, no gradient path.
         """
-        for part in (tail, head):
-            if isinstance(part, nn.Module) and part.training:
-                raise UserError("the model is in train mode; call model.eval() first")
+        require_eval(tail, head)
         step: ShiftStep | None = None
-        for number, batch in enumerate(islice(_endless(batches), self.steps)):
+        for number, batch in enumerate(islice(endless(batches), self.steps)):
             index = batch[2] if len(batch) > 2 else torch.arange(len(batch[0]))
             if step is None:
                 like = _values(batch[0], head)
@@ -294,7 +295,15 @@ class Universal:
         return step.shift.eval()
 
 
-def _endless(batches: Iterable[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
+def require_eval(tail: Tail, head: Tail | None) -> None:
+    """Raise a `UserError` where a module is in train mode."""
+    for part in (tail, head):
+        if isinstance(part, nn.Module) and part.training:
+            raise UserError("the model is in train mode; call model.eval() first")
+
+
+def endless(batches: Iterable[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
+    """The batches, begun again when they end; a `UserError` where they cannot be."""
     seen, before = 0, -1
     while seen > before:
         before = seen
@@ -376,7 +385,7 @@ class ShiftStep:
         with torch.enable_grad():
             goal = self.how.losses(self.tail, self.shift, v, reference).mean()
             price = self.how.price(self.shift.delta)
-            return goal, price, _gradient(goal + price, self.shift.delta)
+            return goal, price, gradient(goal + price, self.shift.delta)
 
     def modules(self) -> Mapping[str, nn.Module]:
         """The perturbation."""
@@ -397,7 +406,8 @@ class ShiftStep:
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
 
 
-def _gradient(loss: Tensor, delta: Tensor) -> Tensor:
+def gradient(loss: Tensor, delta: Tensor) -> Tensor:
+    """The derivative of a loss, or a `UserError` where no path leads to it."""
     try:
         return torch.autograd.grad(loss, delta)[0]
     except RuntimeError as error:
