@@ -75,10 +75,9 @@ def activation_of(name: Activation) -> nn.Module:
 def check_shape(x: Tensor, shape: Shape) -> None:
     """Refuse a batch whose examples have another shape than the model was built for."""
     if x.shape[1:] != shape:
-        raise UserError(
-            f"expected a batch of shape {('B', *shape)}, got {tuple(x.shape)}; "
-            "images are channels first, with a batch dimension".replace("'", "")
-        )
+        hint = "; images are channels first, with a batch dimension" if len(shape) == 3 else ""
+        expected = f"{('B', *shape)}".replace("'", "")
+        raise UserError(f"expected a batch of shape {expected}, got {tuple(x.shape)}{hint}")
 
 
 class Normalize(nn.Module):

@@ -10,6 +10,7 @@ E. G. Larsson, "Physical Adversarial Attacks Against End-to-End Autoencoder Comm
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from numbers import Real
 from typing import Literal, get_args
 
 from torch import Tensor, nn
@@ -21,13 +22,16 @@ from trompe.models import blocks
 __all__ = ["Channel", "Fading", "Link", "noise_deviation", "radius_of"]
 
 Fading = Literal["none", "rayleigh"]
+FARTHEST = 300.0  # dB from zero: the ratio and its root stay within single precision
 
 
 def _finite(level: float, name: str) -> float:
     """A level in dB as a ratio."""
-    if isinstance(level, bool) or not isinstance(level, int | float) or not math.isfinite(level):
-        raise UserError(f"{name} must be a finite number of dB, got {level!r}")
-    return float(10 ** (level / 10))
+    if isinstance(level, bool) or not isinstance(level, Real) or not abs(level) <= FARTHEST:
+        raise UserError(
+            f"{name} must be a finite number of dB, {FARTHEST:g} at most either way, got {level!r}"
+        )
+    return float(10 ** (float(level) / 10))
 
 
 def noise_deviation(snr: float, rate: float) -> float:
@@ -36,11 +40,11 @@ def noise_deviation(snr: float, rate: float) -> float:
     .. math:: \sigma = \frac{1}{\sqrt{2 R \, E_b / N_0}}
 
     Args:
-        snr: Eb/N0 in dB; any finite number.
+        snr: Eb/N0 in dB; negative, too.
         rate: R = k / n, bits per channel use.
 
     Raises:
-        UserError: a level that is not finite, or a rate that is not above zero.
+        UserError: a level that is no finite number, or a rate that is not above zero.
 
     >>> round(noise_deviation(0.0, 0.5), 6)
     1.0
@@ -56,15 +60,17 @@ def radius_of(psr: float, n: int) -> float:
     PSR is the energy of the perturbation over the mean energy n of a block: the radius of an L2 ball.
 
     Args:
-        psr: in dB; any finite number, above zero too.
+        psr: in dB; above zero, too.
         n: channel uses of a block.
 
     Raises:
-        UserError: a ratio that is not finite.
+        UserError: a ratio that is no finite number (no power at all is no attack), or no channel uses.
 
     >>> round(radius_of(-6.0, 7) ** 2 / 7, 4)
     0.2512
     """
+    if not n >= 1:
+        raise UserError(f"n must be at least 1, got {n}")
     return math.sqrt(n * _finite(psr, "the PSR"))
 
 
