@@ -1,8 +1,8 @@
 """Block error rates of radio links by Monte Carlo: many conditions on the same noise.
 
 A block is in error where its message is not the one of the highest score. All conditions that are measured
-together (levels of noise, perturbations, jamming) meet the same messages, the same noise up to its level and the
-same jamming up to its power: differences between them are paired, and noise is made once.
+together (levels of noise, perturbations, jamming) meet the same messages, the same noise up to its level and
+the same jamming up to its power: differences between them are paired, and noise is made once.
 """
 
 import math
@@ -36,7 +36,7 @@ Key = TypeVar("Key")
 Interference = Perturbation | Jamming
 ENOUGH = 100
 """Errors at which a point is known to a tenth of itself."""
-BATCH = 2**14
+BATCH = 2**13
 NOISE, JAMMING, ARRIVAL, RECEIVER = range(4)
 
 
@@ -90,9 +90,9 @@ def block_errors(
 ) -> dict[Key, Count]:
     """Count block errors under each condition, every message as often as the others.
 
-    A condition ends at so many errors or so many blocks, whichever comes first, both rounded up to whole batches.
-    What is counted for one does not depend on the others that are measured beside it, and the memory taken not on
-    how many blocks there are.
+    A condition ends at so many errors or so many blocks, whichever comes first: a batch is never cut, and the
+    number of blocks rounded up to a multiple of the messages. What is counted for one condition does not
+    depend on the others beside it, and the memory taken not on how many blocks there are.
 
     Args:
         link: in eval mode.
@@ -134,8 +134,8 @@ def curves(
 ) -> dict[str, dict[float, Count]]:
     """Block errors over Eb/N0: a curve for each interference, which may be made anew for each level.
 
-    In rising order of the levels. A curve ends with its first point of fewer than `errors` errors, as less would
-    be known of the points beyond.
+    In rising order of the levels. A curve ends with its first point of fewer than `errors` errors, as less
+    would be known of the points beyond.
 
     Args:
         link: in eval mode.
@@ -256,11 +256,12 @@ class _Trials:
     def __init__(self, link: Link, conditions: Mapping[Any, Condition], seed: int) -> None:
         self.link, self.conditions, self.seed = link, conditions, seed
         with torch.no_grad():
-            codebook = link.codebook()
-        self.receiver = receiver_of(link.receiver, link.dimensions)
-        self.like = codebook
-        self.sent = self.receiver.first(codebook.T[None]).permute(2, 1, 0)  # (M, h, 1)
-        self.channels = {key: link.channel_at(met.snr) for key, met in conditions.items()}
+            self.like = codebook = link.codebook()
+        self.receiver = receiver_of(link.receiver, codebook)
+        self.sent = (self.receiver.first(codebook.T) + self.receiver.bias())[..., None]  # (h, M, 1)
+        self.deviations = {
+            key: link.channel_at(met.snr).deviation for key, met in conditions.items()
+        }
         self.forms = {key: self._forms(met.interference) for key, met in conditions.items()}
 
     def _forms(self, interference: Interference | None) -> Tensor | None:
@@ -274,56 +275,59 @@ class _Trials:
             raise UserError(
                 f"the perturbation has {forms[0].numel()} numbers, a block {self.link.dimensions}"
             )
-        return self.receiver.first(forms.to(self.like).T[None])[0]
+        return self.receiver.first(forms.to(self.like).T)
 
     @torch.inference_mode()
     def wrong(self, number: int, size: int, keys: Iterable[Key]) -> Iterator[tuple[Key, Tensor]]:
         """Which of `size` blocks of each message are in error, `(M, size)`, under each of some conditions."""
-        noise = self.receiver.first(self._noise(number, size))
+        seeds = random.seeds(self.seed, torch.arange(4 * number, 4 * number + 4)).tolist()
+        noise = self._noise(seeds[NOISE], size)
         jam: Tensor | None = None
         for key in keys:
             met, forms = self.conditions[key].interference, self.forms[key]
             held = self.sent
             if isinstance(met, Jamming):
-                jam = self.receiver.first(self._jamming(number, size)) if jam is None else jam
+                jam = self._jamming(seeds[JAMMING], size) if jam is None else jam
                 held = held + met.radius * jam
             elif forms is not None and forms.shape[1] == 1:
-                held = held + forms
+                held = held + forms[..., None]
             elif forms is not None:
-                drawn = self._uniform(number, size)
-                held = held + forms.T[(drawn * forms.shape[1]).long()].transpose(1, 2)
-            heard = torch.add(held, noise, alpha=self.channels[key].deviation)
-            yield key, self.receiver.wrong(heard, self._key(number, RECEIVER))
+                held = held + forms[:, self._which(seeds[ARRIVAL], size, forms.shape[1])]
+            heard = torch.add(held, noise, alpha=self.deviations[key])
+            yield key, self.receiver.wrong(heard, seeds[RECEIVER])
 
-    def _key(self, number: int, what: int) -> int:
-        """A seed for each use of chance in each batch: what one condition draws shifts no other's draws."""
-        return int(random.seeds(self.seed, torch.tensor([4 * number + what])))
+    def _noise(self, seed: int, size: int) -> Tensor:
+        """Noise of unit deviation after the first part, `(h, M, size)`.
 
-    def _normal(self, number: int, what: int, size: int, width: int) -> Tensor:
+        Without fading each draw serves two blocks of a message, with either sign: the noise of each is normal,
+        and they are hardly ever wrong together, so that intervals for independent blocks hold.
+        """
+        width = self.link.dimensions
+        if self.link.fading != "none":
+            drawn = self._normal(seed, size, width + 2 * self.link.uses)
+            faded = self.link.channel.faded(drawn[:, :width], drawn[:, width:])
+            return self._columns(faded)
+        half = self._columns(self._normal(seed, -(-size // 2), width))
+        return torch.cat([half, -half], 2)[..., :size]
+
+    def _jamming(self, seed: int, size: int) -> Tensor:
+        """Directions of unit length after the first part, `(h, M, size)`."""
+        g = self._normal(seed, size, self.link.dimensions)
+        return self._columns(g / g.norm(dim=1, keepdim=True))
+
+    def _which(self, seed: int, size: int, forms: int) -> Tensor:
+        """The form in which the perturbation meets each block, `(M, size)`."""
+        generator = torch.Generator(self.like.device).manual_seed(seed)
+        shape = (len(self.like), size)
+        drawn = torch.rand(shape, generator=generator, device=self.like.device)
+        return (drawn * forms).long()
+
+    def _normal(self, seed: int, size: int, width: int) -> Tensor:
         """Standard normal rows `(M * size, width)`."""
-        generator = torch.Generator(self.like.device).manual_seed(self._key(number, what))
+        generator = torch.Generator(self.like.device).manual_seed(seed)
         rows = len(self.like) * size
         return torch.randn(rows, width, generator=generator, device=self.like.device)
 
-    def _uniform(self, number: int, size: int) -> Tensor:
-        """One number in [0, 1) for each block, `(M, size)`: the form that a perturbation arrives in."""
-        device = self.like.device
-        generator = torch.Generator(device).manual_seed(self._key(number, ARRIVAL))
-        return torch.rand(len(self.like), size, generator=generator, device=device)
-
     def _columns(self, rows: Tensor) -> Tensor:
-        return rows.view(len(self.like), -1, self.link.dimensions).transpose(1, 2)
-
-    def _noise(self, number: int, size: int) -> Tensor:
-        """Noise of unit deviation as the receiver meets it, `(M, d, size)`."""
-        uses, width = self.link.uses, self.link.dimensions
-        if self.link.fading == "none":
-            return self._columns(self._normal(number, NOISE, size, width))
-        drawn = self._normal(number, NOISE, size, width + 2 * uses)
-        faded = self.link.channel.faded(drawn[:, :width], drawn[:, width:])
-        return self._columns(faded)
-
-    def _jamming(self, number: int, size: int) -> Tensor:
-        """Directions of unit length, `(M, d, size)`."""
-        g = self._normal(number, JAMMING, size, self.link.dimensions)
-        return self._columns(g / g.norm(dim=1, keepdim=True))
+        made = self.receiver.first(rows.T)
+        return made.view(len(made), len(self.like), -1)

@@ -1,10 +1,11 @@
 """Receivers as matrices over columns: what a Monte Carlo of millions of blocks spends its time on.
 
-A receiver of affine layers and pointwise functions is multiplied out, so that a convolution over fourteen numbers
-becomes one matrix. Blocks are columns, `(M, numbers, blocks)`, sorted by the message that was sent: the scores of
-all messages less that of the one sent, `W - W[s]`, are then one batched product, and a block is in error where any
-of them is above zero. The first affine layer is applied to noise, codebook and interference apart: `W(x + p + w)
-= W x + W p + W w`, so that it meets the noise once for all conditions. Any other receiver is called as it is.
+A receiver of affine layers and pointwise functions is multiplied out, so that a convolution over fourteen
+numbers becomes one matrix. Blocks are columns, `(numbers, M, B)`, B for each of M messages: the scores of all
+messages less that of the one sent, `W - W[s]`, are then one batched product, and a block is in error where one
+of them is above zero. The first affine layer meets noise, codebook and interference apart,
+`W(x + p + w) + b = (W x + b) + W p + W w`, and so the noise once for all conditions. Any other receiver is
+called as it is.
 """
 
 from collections.abc import Sequence
@@ -18,22 +19,26 @@ from trompe.models.block_codes import Sign
 
 __all__ = ["Receiver", "receiver_of"]
 
-_AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Flatten, nn.Unflatten, nn.Identity)
-_AFFINE += (nn.ConstantPad1d, nn.ZeroPad2d)
+_AFFINE: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Identity)
+_AFFINE += (nn.Flatten, nn.Unflatten, nn.ZeroPad2d)
 _POINTWISE = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.SiLU, nn.Softplus, nn.Tanh, Sign)
 ROOM = 2**18
 """Numbers of one intermediate result: they stay in the cache."""
 
 
 class Receiver(Protocol):
-    """A receiver cut in two: a linear first part, and whether the rest errs."""
+    """A receiver cut in two: an affine first part, and whether the rest errs."""
 
     def first(self, v: Tensor) -> Tensor:
-        """The linear part of anything that is added up on the channel, `(G, d, B)` to `(G, h, B)`."""
+        """The linear part of anything that is added up on the channel, `(d, N)` to `(h, N)`."""
+        ...
+
+    def bias(self) -> Tensor:
+        """What the first part adds to the sum, `(h, 1)`."""
         ...
 
     def wrong(self, h: Tensor, seed: int) -> Tensor:
-        """Whether blocks `(M, h, B)`, row s of message s, are read as another message, `(M, B)`.
+        """Whether blocks `(h, M, B)` are read as another message than theirs, `(M, B)`; `h` is used up.
 
         The seed names the draws of a receiver that draws.
         """
@@ -43,61 +48,70 @@ class Receiver(Protocol):
 class _Called:
     """Any module, called on rows."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
+    def __init__(self, module: nn.Module, like: Tensor) -> None:
+        self.module, self.like = module, like
 
     def first(self, v: Tensor) -> Tensor:
         return v
 
+    def bias(self) -> Tensor:
+        return self.like.new_zeros(1, 1)
+
     def wrong(self, h: Tensor, seed: int) -> Tensor:
-        messages, size, count = h.shape
+        size, messages, count = h.shape
         with random.streams(random.seeds(seed, messages * count)):
-            scores = self.module(h.transpose(1, 2).reshape(-1, size))
+            scores = self.module(h.reshape(size, -1).T.contiguous())
         sent = torch.arange(messages, device=h.device)[:, None]
         return scores.argmax(1).view(messages, count) != sent  # type: ignore[no-any-return]
 
 
-Affine = tuple[Tensor, Tensor]
-
-
 class _Multiplied:
-    """Affine maps `(W, b)` with pointwise functions between them."""
+    """Affine maps `W v + b`, one more than the pointwise functions between them."""
 
-    def __init__(self, maps: Sequence[Affine], functions: Sequence[nn.Module]) -> None:
-        *before, (weight, bias) = maps
-        self.maps, self.functions = before, functions
+    def __init__(
+        self, maps: Sequence[tuple[Tensor, Tensor]], functions: Sequence[nn.Module]
+    ) -> None:
+        *self.maps, (weight, bias) = maps
+        self.functions = functions
         self.weight = weight - weight[:, None]  # (M, M, h): row s has the scores less that of s
-        self.bias = (bias - bias[:, None])[..., None]
-        self.width = max(len(b) for _, b in maps)
+        self.own = (bias - bias[:, None])[..., None]
+        self.width = max(len(bias) for _, bias in maps)
 
     def first(self, v: Tensor) -> Tensor:
         return self.maps[0][0] @ v if self.maps else v
 
+    def bias(self) -> Tensor:
+        return self.maps[0][1][:, None] if self.maps else self.own.new_zeros(1, 1)
+
     def wrong(self, h: Tensor, seed: int) -> Tensor:
-        step = max(1, ROOM // (len(h) * self.width))
-        return torch.cat([self._wrong(part) for part in h.split(step, 2)], 1)
+        step = max(1, ROOM // (self.width * h.shape[1]))
+        parts = [self._wrong(part) for part in h.split(step, 2)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def _wrong(self, h: Tensor) -> Tensor:
-        if self.maps:
-            h = h + self.maps[0][1][:, None]
+        size = h.shape[1:]
         for number, function in enumerate(self.functions):
-            h = function(h)
+            h = h.relu_() if isinstance(function, nn.ReLU) else function(h)
             if number + 1 < len(self.maps):
                 weight, bias = self.maps[number + 1]
-                h = torch.baddbmm(bias[:, None], weight.expand(len(h), -1, -1), h)
-        return torch.baddbmm(self.bias, self.weight, h).amax(1) > 0
+                h = torch.addmm(bias[:, None], weight, h.flatten(1)).unflatten(1, size)
+        return torch.baddbmm(self.own, self.weight, h.transpose(0, 1)).amax(1) > 0
 
 
-def receiver_of(module: nn.Module, dimensions: int) -> Receiver:
-    """The receiver in the form that is fastest for it; it must not learn in between.
+def receiver_of(module: nn.Module, like: Tensor) -> Receiver:
+    """A receiver of blocks `like` `(B, d)`, in the form that is fastest for it.
+
+    The matrices are those of the present weights.
 
     >>> net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2))
-    >>> type(receiver_of(net, 2)).__name__, type(receiver_of(nn.GRU(2, 2), 2)).__name__
-    ('_Multiplied', '_Called')
+    >>> type(receiver_of(net, torch.zeros(1, 2))).__name__
+    '_Multiplied'
+    >>> type(receiver_of(nn.Sequential(net, nn.Softmax(1)), torch.zeros(1, 2))).__name__
+    '_Called'
     """
     layers = list(module) if isinstance(module, nn.Sequential) else [module]
     if not all(isinstance(layer, _AFFINE + _POINTWISE) for layer in layers):
-        return _Called(module)
+        return _Called(module, like)
     runs: list[list[nn.Module]] = [[]]
     functions = []
     for layer in layers:
@@ -106,15 +120,20 @@ def receiver_of(module: nn.Module, dimensions: int) -> Receiver:
             runs.append([])
         else:
             runs[-1].append(layer)
-    like = next(iter(module.parameters()))
-    shape: tuple[int, ...] = (dimensions,)
-    maps = []
+    maps, shape = [], like.shape[1:]
     with torch.no_grad():
         for run in runs:
-            size = torch.Size(shape).numel()
-            eye = torch.eye(size, device=like.device, dtype=like.dtype)
-            probes = nn.Sequential(*run)(torch.cat([eye.new_zeros(1, size), eye]).view(-1, *shape))
-            shape = tuple(probes.shape[1:])
-            bias, *rows = probes.flatten(1)
-            maps.append(((torch.stack(rows) - bias).T.contiguous(), bias))
+            weight, bias, shape = _matrix(nn.Sequential(*run), like, shape)
+            maps.append((weight, bias))
     return _Multiplied(maps, functions)
+
+
+def _matrix(
+    affine: nn.Module, like: Tensor, shape: torch.Size
+) -> tuple[Tensor, Tensor, torch.Size]:
+    """W and b of an affine module, by what it makes of zero and of unit vectors, and its output's shape."""
+    size = shape.numel()
+    units = torch.cat([like.new_zeros(1, size), torch.eye(size).to(like)]).view(-1, *shape)
+    found: Tensor = affine(units)
+    bias, rows = found[0].flatten(), found[1:].flatten(1)
+    return (rows - bias).T.contiguous(), bias, found.shape[1:]
