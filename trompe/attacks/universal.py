@@ -172,7 +172,8 @@ class Perturbation(nn.Module):
             return v + delta
         if self.arrival != Arrival():
             forms = self.arrival.variants(self.delta[0])
-            delta = forms[(random.uniform((len(v),), v.new_empty(0)) * len(forms)).long()]
+            which = random.uniform((len(v),), v.new_empty(0, dtype=torch.float64)) * len(forms)
+            delta = forms[which.long()]  # in single precision a number next to one becomes one
         return v + t.view(-1, *[1] * (v.ndim - 1)).to(v.dtype) * delta
 
 
