@@ -299,7 +299,7 @@ class _Trials:
     def _noise(self, seed: int, size: int) -> Tensor:
         """Noise of unit deviation after the first part, `(h, M, size)`.
 
-        Without fading each draw serves two blocks of a message, with either sign: the noise of each is normal,
+        Without fading a draw serves two blocks of a message, with either sign: the noise of each is normal,
         and they are hardly ever wrong together, so that intervals for independent blocks hold.
         """
         width = self.link.dimensions

@@ -2,8 +2,8 @@
 
 A receiver of affine layers and pointwise functions is multiplied out, so that a convolution over fourteen
 numbers becomes one matrix. Blocks are columns, `(numbers, M, B)`, B for each of M messages: the scores of all
-messages less that of the one sent, `W - W[s]`, are then one batched product, and a block is in error where one
-of them is above zero. The first affine layer meets noise, codebook and interference apart,
+messages less that of the one sent, `W - W[s]`, are then one batched product, and a block is in error where
+one of them is above zero. The first affine layer meets noise, codebook and interference apart,
 `W(x + p + w) + b = (W x + b) + W p + W w`, and so the noise once for all conditions. Any other receiver is
 called as it is.
 """
