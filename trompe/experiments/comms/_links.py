@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ARRIVALS",
     "CLEAN",
+    "CNN",
     "DIRECT",
     "ITERATIVE",
     "JAMMING",
     "LEVELS",
+    "MLP",
     "PRINCIPAL",
     "PUBLISHED_VECTOR",
     "UNEQUAL",
@@ -79,6 +81,9 @@ class Radio:
     def model(self) -> "Link":
         """The link, trained and in eval mode."""
         return _model(self)
+
+
+MLP, CNN = Radio("mlp-7-4"), Radio("cnn-7-4")
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,193 @@
+"""The page of `comms/white_box`."""
+
+from typing import TYPE_CHECKING
+
+from trompe.experiments.comms._links import CLEAN, DIRECT, JAMMING
+from trompe.experiments.comms._page import (
+    Curves,
+    Ratio,
+    at_psr,
+    beside,
+    curves_of,
+    drawn,
+    gains,
+    rates,
+    ratio,
+    verdict,
+    within,
+)
+from trompe.experiments.comms.white_box import BEST, CODES, ONE, PUBLISHED, THREATS
+from trompe.reports import Table, markdown_table
+from trompe.reports.wording import number
+
+if TYPE_CHECKING:
+    from trompe.evaluation.records import Record
+
+__all__ = ["claims", "pictured", "rendered"]
+
+FIVE = 5.0
+"""How many times as many errors as jamming an attack is asked for."""
+AT = (-6.0, 8.0)
+"""The PSR and the Eb/N0 at which it is asked for, in dB."""
+REACHED = (1e-1, 1e-2, 1e-3, 1e-4)
+"""Block error rates at which gains are read off."""
+MET = (JAMMING, ONE, BEST, DIRECT)
+
+
+def rendered(records: "list[Record]") -> str:
+    """Pictures, claims, published points, gains, and every number."""
+    curves, psrs = curves_of(records), _psrs(records)
+    parts = [
+        _head(records), _pictures(records), claims(records),
+        "### Beside the published points", beside(curves, _asked(curves)),
+        "### What an attack costs, in dB of Eb/N0", _gains(curves, psrs),
+        "### Block error rates", "Brackets are 95% intervals, then the blocks sent.",
+        "Without an attack:", rates(curves, {name: name for name in (CLEAN, *CODES)}),
+    ]  # fmt: skip
+    for psr in psrs:
+        parts += [f"At PSR {psr:g} dB:", rates(curves, {at_psr(psr, name): name for name in MET})]
+    return "\n\n".join([*parts, "### Who attacks", _threats()])
+
+
+def _psrs(records: "list[Record]") -> list[float]:
+    return list(
+        dict.fromkeys(r.extra["psr"] for r in records if r.config.get("curve") and r.attack)
+    )
+
+
+def _asked(curves: Curves) -> "dict[str, tuple[tuple[tuple[float, float], ...], str]]":
+    """The published curves that were measured here."""
+    return {name: told for name, told in PUBLISHED.items() if name in curves}
+
+
+def _head(records: "list[Record]") -> str:
+    config = records[0].config
+    victim, (snr, psr) = config["victim"], config["fitted"]
+    return (
+        f"{victim['name']}, {victim['schedule']} schedule, seed {victim['seed']}: one training. A point ends "
+        f"at {config['errors']} errors or {config['blocks']:,} blocks, a curve with its first point of fewer "
+        f"errors. {ONE}: 10 draws at Eb/N0 {snr:g} dB and PSR {psr:g} dB, then scaled to each power; {BEST}: "
+        f"of {config['restarts']}. The direct optimiser takes {config['steps']} steps for each power and "
+        "Eb/N0. All that is measured together meets the same messages and noise."
+    )
+
+
+def _pictures(records: "list[Record]") -> str:
+    return "\n".join(f"![{alt}](pictures/{name})" for name, alt in _named(records).items())
+
+
+def _named(records: "list[Record]") -> dict[str, str]:
+    """The pictures' files and what they show."""
+    found = {"comms-clean.svg": "Without an attack"}
+    found |= {_file(psr): f"Under attack at PSR {psr:g} dB" for psr in _psrs(records)}
+    shown = next(r for r in records if "codebook" in r.config).extra["psr"]
+    found["comms-constellation.svg"] = (
+        f"What is sent, and what the attack makes of it, PSR {shown:g} dB"
+    )
+    for name in (ONE, DIRECT):
+        found[_sent_file(name)] = f"The perturbation: {name}, PSR {shown:g} dB"
+    return found
+
+
+def _file(psr: float) -> str:
+    return f"comms-white-box-psr{psr:g}.svg"
+
+
+def _sent_file(name: str) -> str:
+    return f"comms-perturbation-{name.partition(',')[0].replace(' ', '-').lower()}.svg"
+
+
+# ------------------------------------------------------------------------------- claims
+
+
+def claims(records: "list[Record]") -> str:
+    """What was asked for, and whether it is so."""
+    curves, lines = curves_of(records), []
+    for snr, asked in PUBLISHED[CLEAN][0][:2]:
+        ours = curves[CLEAN].get(snr)
+        lines.append(
+            f"- That the clean link errs within a factor 2 of the published {number(asked, 2)} at {snr:g} dB "
+            f"{within(ours, asked)}: {_times(ours, asked)}."
+        )
+    psr, snr = AT
+    jammed = curves.get(at_psr(psr, JAMMING), {}).get(snr)
+    for name in (ONE, BEST, DIRECT):
+        times = ratio(curves.get(at_psr(psr, name), {}).get(snr), jammed)
+        told = verdict(times.low >= FIVE, times.high < FIVE)
+        lines.append(
+            f"- {name}: that it makes at least {FIVE:g} times the errors of jamming at PSR {psr:g} dB and "
+            f"{snr:g} dB {told}: {times} times."
+        )
+    paired = [r for r in records if "than" in r.config]
+    lines += [_stronger(paired, one, other) for one, other in _pairs(paired)]
+    return "\n".join(["### What follows", "", *lines])
+
+
+def _times(ours: "Record | None", asked: float) -> str:
+    if ours is None or ours.low is None or ours.high is None:
+        return "not measured"
+    return f"{Ratio(*(at / asked for at in (ours.value, ours.low, ours.high)))} times as often"
+
+
+def _pairs(paired: "list[Record]") -> list[tuple[str, str]]:
+    return list(dict.fromkeys((r.attack, str(r.config["than"])) for r in paired))
+
+
+def _stronger(paired: "list[Record]", one: str, other: str) -> str:
+    """Whether an attacker misleads at least as many blocks as another, at each power."""
+    parts = []
+    for r in paired:
+        if (r.attack, r.config["than"]) == (one, other):
+            low, high = r.low or 0.0, r.high or 0.0
+            ends = f"{number(r.value, 2)} [{number(low, 2)}, {number(high, 2)}], {r.n:,} blocks"
+            parts.append(f"{verdict(low >= 0, high < 0)} at {r.extra['psr']:g} dB ({ends})")
+    snr = paired[0].extra["snr"]
+    return (
+        f"- That {_small(one)} misleads at least as often as {_small(other)}, block by block at {snr:g} dB: "
+        f"{'; '.join(parts)}. In parentheses the difference of the rates."
+    )
+
+
+def _small(name: str) -> str:
+    return f"the {name} optimiser" if name == DIRECT else name
+
+
+def _gains(curves: Curves, psrs: list[float]) -> str:
+    pairs = [(at_psr(psr, JAMMING), CLEAN) for psr in psrs]
+    pairs += [
+        (at_psr(psr, name), at_psr(psr, JAMMING)) for psr in psrs for name in (ONE, BEST, DIRECT)
+    ]
+    told = (
+        "How much more Eb/N0 a curve needs for a block error rate than the one it is set over; the logarithm "
+        "of the rate is linear between points, and the brackets are what the points' intervals leave. Empty "
+        "where a curve does not reach the rate within the measured levels."
+    )
+    return told + "\n\n" + gains(curves, pairs, REACHED)
+
+
+def _threats() -> str:
+    return markdown_table(Table("", ("Curve", "The attacker"), tuple(THREATS.items())))
+
+
+# ----------------------------------------------------------------------------- pictures
+
+
+def pictured(records: "list[Record]") -> dict[str, str]:
+    """Curves, constellation and stems, by file."""
+    from trompe.reports.radio import constellation, stems
+
+    curves, titles = curves_of(records), _named(records)
+    clean = {name: name for name in (CLEAN, *CODES)}
+    found = {"comms-clean.svg": drawn(curves, clean, PUBLISHED, titles["comms-clean.svg"])}
+    for psr in _psrs(records):
+        names = {CLEAN: CLEAN} | {at_psr(psr, name): name for name in MET}
+        published = {name: told for name, told in PUBLISHED.items() if name != CLEAN}
+        found[_file(psr)] = drawn(curves, names, published, titles[_file(psr)])
+    about = next(r for r in records if "codebook" in r.config).config
+    sent, uses = about["perturbations"], about["uses"]
+    found["comms-constellation.svg"] = constellation(
+        about["codebook"], uses, sent[DIRECT], about["deviation"], titles["comms-constellation.svg"]
+    )
+    for name in (ONE, DIRECT):
+        found[_sent_file(name)] = stems(sent[name], uses, titles[_sent_file(name)])
+    return found
