@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,25 @@ def test_zoo_under_a_file(run: Run, tmp_path: Path) -> None:
     ran = run("zoo", "train", "small", "--root", tmp_path / "file")
     assert (ran.code, ran.out) == (2, "")
     assert "is a file" in ran.sentence
+
+
+def test_zoo_knows_radios(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = partial(zoo.radio_named, stages=(zoo.REDUCED[0]._replace(steps=40),))
+    monkeypatch.setattr(zoo, "radio_named", quick)
+    root = ("--root", tmp_path)
+    assert "has not been trained" in run("zoo", "card", "mlp-7-4", *root).sentence
+    assert "trained: block_error_rate_at_5_dB 0." in run("zoo", "train", "mlp-7-4", *root).out
+    run("zoo", "train", "mlp-2-3", "--seed", "5", *root)  # not in the list, but a name
+    listed = run("zoo", "list", *root).out
+    lines = {line.split()[0]: line for line in listed.splitlines() if line.strip()}
+    assert "radio" in lines["mlp-7-4"]
+    assert "4 bits in 7 uses" in lines["mlp-7-4"]
+    assert "trained: block_error_rate_at_5_dB" in lines["mlp-7-4"]
+    assert "not trained" in lines["cnn-7-4"]
+    assert "block_error_rate_at_5_dB" in run("zoo", "card", "mlp-7-4", *root).out
+    words = ("zoo", "card", "mlp-2-3", "--format", "json", "--seed", "5")
+    card = json.loads(run(*words, *root).out)
+    assert (card["settings"]["radio"]["k"], card["settings"]["seed"]) == (3, 5)
 
 
 def test_a_bar_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

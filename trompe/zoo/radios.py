@@ -51,6 +51,9 @@ class Radio:
         stages: of the training.
         seed: of the initial weights, the messages and the noise.
 
+    Raises:
+        UserError: a training of no stages.
+
     >>> Radio().name
     'mlp-7-4'
     """
@@ -58,6 +61,10 @@ class Radio:
     model: CommsConfig = field(default_factory=CommsConfig)
     stages: tuple[Stage, ...] = REDUCED
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise UserError("a radio is trained in at least one stage")
 
     @property
     def name(self) -> str:
