@@ -25,6 +25,7 @@ from trompe.reports.files import Written, read, write
 from trompe.reports.images import magnified
 from trompe.reports.page import html
 from trompe.reports.pictures import pictures
+from trompe.reports.radio import ErrorCurve, constellation, error_curves, stems
 from trompe.reports.tables import markdown, markdown_table, metric, pivot, records_table
 from trompe.reports.wording import measured
 
@@ -35,6 +36,7 @@ __all__ = [
     "Cell",
     "Check",
     "Curve",
+    "ErrorCurve",
     "Finding",
     "Forest",
     "Grid",
@@ -48,6 +50,8 @@ __all__ = [
     "Written",
     "checks",
     "compare",
+    "constellation",
+    "error_curves",
     "from_json",
     "html",
     "magnified",
@@ -60,6 +64,7 @@ __all__ = [
     "pivot",
     "read",
     "records_table",
+    "stems",
     "to_json",
     "write",
 ]

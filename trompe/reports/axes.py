@@ -9,6 +9,7 @@ from dataclasses import dataclass
 __all__ = ["Axis", "Frame", "axis", "fit", "label", "ticks"]
 
 MINUS = "\N{MINUS SIGN}"
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,13 @@ def _decimals(step: float) -> int:
     return next((d for d in range(15) if abs(round(step, d) - step) < 1e-6 * step), 15)
 
 
+def _power(tick: float) -> str:
+    """A small number as its leading figure times a power of ten, a power of ten alone where that is 1."""
+    lead, exponent = f"{tick:.0e}".split("e")
+    power = "10" + str(int(exponent)).translate(_RAISED)
+    return power if lead == "1" else f"{lead}\N{MULTIPLICATION SIGN}{power}"
+
+
 def label(axis: Axis, tick: float, *, percent: bool = False) -> str:
     """A tick in words, with as many decimals as tell it from its neighbours.
 
@@ -62,6 +70,8 @@ def label(axis: Axis, tick: float, *, percent: bool = False) -> str:
         >>> [label(axis([0.0, 0.1], 0, 300), tick) for tick in (0.0, 0.02, 0.1)]
         ['0', '0.02', '0.1']
     """
+    if axis.log and axis.ticks and min(axis.ticks) < 1e-3:
+        return _power(tick)
     if axis.log or len(axis.ticks) < 2:
         return f"{tick:g}".replace("-", MINUS, 1) if tick < 0 else f"{tick:g}"
     scale = 100 if percent else 1

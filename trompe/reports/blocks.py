@@ -127,7 +127,11 @@ class Table:
 class Series:
     """One line of a curve: points (x, y) and, where known, the interval [low, high] at each x.
 
-    A NaN in ``y`` breaks the line; a NaN in ``low`` or ``high`` breaks the band.
+    A NaN in ``y`` breaks the line; a NaN in ``low`` or ``high`` breaks the band. Series of one label share
+    colour and marker.
+
+    Args:
+        published: numbers of a publication: open markers without a line.
 
     Raises:
         ValueError: where the lengths differ.
@@ -138,6 +142,7 @@ class Series:
     y: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    published: bool = False
 
     def __post_init__(self) -> None:
         names = ("x", "y", "low", "high")
@@ -157,8 +162,11 @@ class Curve:
         series: the lines; each is labelled where it ends.
         log_x: a logarithmic x axis; points at x <= 0 are then left out of the drawing, not of
             the data beneath it.
+        log_y: a logarithmic y axis; a point at y = 0 is then drawn as an upper bound, an arrow down
+            from the upper end of its interval.
         percent: y values are fractions: shown in per cent on an axis from 0 to 100.
         y_range: the ends of the y axis; by default the data decide.
+        marks: upright lines, as ``((8.5, "trained here"),)``.
     """
 
     caption: str
@@ -170,9 +178,17 @@ class Curve:
     y_range: tuple[float, float] | None = None
     note: str = ""
     threat: str = ""
+    log_y: bool = False
+    marks: tuple[tuple[float, str], ...] = ()
 
     def __post_init__(self) -> None:
-        store(self, series=tuple(self.series))
+        marks = tuple((_number(x), words) for x, words in self.marks)
+        store(self, series=tuple(self.series), marks=marks)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, each once: a label's place is that of its colour."""
+        return tuple(dict.fromkeys(series.label for series in self.series))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from trompe.reports.document import Curve, Forest, Grid, Image, Report
 from trompe.reports.figures import WIDE, curve, forest, swatch
 from trompe.reports.images import png_bytes
 
-__all__ = ["mosaic", "panels", "pictures", "standalone"]
+__all__ = ["mosaic", "panels", "pictures", "sheet", "standalone"]
 
 _GAP, _SIDE, _LINE, _LETTERS = 6, 84, 18, 12
 """Pixels: between two images, an image's side, a line of words, and the height of its letters."""
@@ -21,8 +21,11 @@ _GAP, _SIDE, _LINE, _LETTERS = 6, 84, 18, 12
 _PAPER = 'style="background:#fff;color:#1a1d20;font-family:sans-serif" '
 
 
-def standalone(figure: Curve | Forest) -> str:
+def standalone(figure: Curve | Forest, *, titled: bool = False) -> str:
     """The wide drawing of a figure as an SVG document, on white; beneath groups of intervals their key.
+
+    Args:
+        titled: put the caption on top.
 
     >>> from trompe.reports.blocks import Metric
     >>> rows = (("VAE", (Metric("a", 0.5), Metric("b", 0.4))),)
@@ -32,12 +35,13 @@ def standalone(figure: Curve | Forest) -> str:
     """
     drawn = curve(figure) if isinstance(figure, Curve) else forest(figure)
     wide = drawn[: drawn.index("</svg>") + 6]
-    if isinstance(figure, Curve) or len(figure.groups) < 2:
-        return wide.replace("<svg ", f"<svg {_PAPER}", 1)
     height = int(re.findall(r' height="(\d+)"', wide)[0])
+    title = figure.caption if titled else ""
+    if isinstance(figure, Curve) or len(figure.groups) < 2:
+        return sheet(WIDE, height, [wide], title)
     key, lines = _key(figure.groups, WIDE)
     below = f'<g transform="translate(0 {height + 4})">{key}</g>'
-    return _document(WIDE, height + lines * _LINE + 12, [wide, below])
+    return sheet(WIDE, height + lines * _LINE + 12, [wide, below], title)
 
 
 def panels(figures: Sequence[Curve], columns: int = 2) -> str:
@@ -53,7 +57,7 @@ def panels(figures: Sequence[Curve], columns: int = 2) -> str:
     width, height, title = 340, 290, 24
     across = width * min(columns, len(figures))
     step, parts = title + height, []
-    keys = [_key([line.label for line in f.series], across) for f in figures[::columns]]
+    keys = [_key(figure.labels, across) for figure in figures[::columns]]
     top = 0
     for row, (key, lines) in enumerate(keys):
         for place, figure in enumerate(figures[row * columns : (row + 1) * columns]):
@@ -66,17 +70,27 @@ def panels(figures: Sequence[Curve], columns: int = 2) -> str:
             parts.append(narrow.replace("<svg ", f'<svg x="{left}" y="{top + title}" ', 1))
         parts.append(f'<g transform="translate(0 {top + step})">{key}</g>')
         top += step + lines * _LINE + title
-    return _document(across, top, parts)
+    return sheet(across, top, parts)
 
 
-def _document(width: int, height: int, parts: Sequence[str]) -> str:
-    """Drawings and words as one SVG document."""
+def sheet(
+    width: float, height: float, parts: Sequence[str], title: str = "", *, words: str = ""
+) -> str:
+    """Drawings as one SVG document on white, under a title; `words` say what they show.
+
+    >>> sheet(100, 50, ["<path d='M0 0H9'/>"], "A line").count("A line</text>")
+    1
+    """
+    top = 28 if title else 0
+    said = f'role="img" aria-label="{escape(words)}" ' if words else ""
     head = (
-        f'<svg {_PAPER}viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'<svg {_PAPER}viewBox="0 {-top} {width:.0f} {height + top:.0f}" width="{width:.0f}" '
+        f'height="{height + top:.0f}" {said}'
         'font-size="13" fill="currentColor" xmlns="http://www.w3.org/2000/svg">'
         "<style>.rule{stroke:#d9dde1}.faint{stroke:#eef0f2}.axis{stroke:#5f656d}</style>"
     )
-    return "".join([head, *parts, "</svg>"])
+    heading = f'<text x="2" y="-10" font-weight="bold">{escape(title)}</text>' if title else ""
+    return "".join([head, heading, *parts, "</svg>"])
 
 
 def _key(names: Sequence[str], width: int) -> tuple[str, int]:
