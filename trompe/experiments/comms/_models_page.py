@@ -145,7 +145,8 @@ def _white(kind: _Kind, at: Point) -> str:
     return (
         f"- {kind.name} at {_at(at)}: the white box makes {Spread.of([one.value for one in each])} times "
         f"jamming's errors. That it makes at least {ASKED:g} times as many for every model "
-        f"{verdict(surely == len(each), never > 0)}: surely for {surely} of {len(each)}, surely not for {never}."
+        f"{verdict(surely == len(each), never > 0)}: surely for {surely} of {len(each)}, surely not "
+        f"for {never}."
     )
 
 
@@ -156,8 +157,8 @@ def _at(at: Point) -> str:
 def _head(config: Mapping[str, Any]) -> str:
     return (
         "Errors of the victim (rows) under what was made for the substitute (columns), in times those under "
-        f"jamming of the same power. The attacker listens to its substitute at {config['learned']:g} dB and hits every "
-        "block in time and in sign: one that is not synchronised does less."
+        "jamming of the same power. The attacker listens to its substitute at "
+        f"{config['learned']:g} dB and hits every block in time and in sign."
     )
 
 
