@@ -1,11 +1,9 @@
 """The audit itself: prepare, measure part by part, and write a report after each."""
 
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -14,20 +12,19 @@ from trompe import models, zoo
 from trompe.audit import autoencoder, classifier, defense, over_stability, pairs, spread, transit
 from trompe.audit.cost import PAIRS, Estimate, Price, fitted, timed, training
 from trompe.audit.guard import Guard, apart
-from trompe.audit.paper import Paper
+from trompe.audit.paper import Paper, check_folder, conduct
 from trompe.audit.part import Part, Progress, Store
 from trompe.audit.plan import Plan, radii
 from trompe.audit.victim import barred, has_gradient, recipe, victim
 from trompe.core import random
 from trompe.core.errors import UserError
-from trompe.core.execution import execution, has_fast_bf16, metered
+from trompe.core.execution import execution, has_fast_bf16
 from trompe.core.search import GradientWarning
 from trompe.data import Dataset, load, rooted
 from trompe.evaluation.cases import fingerprint, weights_digest
 from trompe.evaluation.outcomes import nature
-from trompe.evaluation.records import write_records
 from trompe.models import is_autoencoder
-from trompe.reports import Report, write
+from trompe.reports import Report
 
 __all__ = ["audit", "estimate"]
 
@@ -193,35 +190,36 @@ def audit(
     Raises:
         UserError: a model, data set, setting or folder that does not fit.
     """
-    _check_folder(plan.out)
+    check_folder(plan.out)
     ready = _prepare(plan)
     cost = _agreed(ready, cost)
     ready.data = ready.data.take(cost.n)
     store = Store(plan.out / "work", _mark(ready, cost), plan.resume)
-    start, whole = time.monotonic(), Part()
-    deadline = None if plan.budget is None else start + plan.budget
-    paper = Paper(plan, command, len(ready.data), start)
-    done: list[str] = []
+    paper = _paper(plan, command, len(ready.data))
+    deadline = None if plan.budget is None else paper.start + plan.budget
     jobs = dict(_jobs(ready, store, cost, deadline, progress))
-    with _policy(plan), metered() as spent:
-        try:
-            for name, job in jobs.items():
-                whole += job()
-                done.append(name)
-                left = [other for other in jobs if other not in done]
-                write(paper.report(whole, spent, left), plan.out)
-        except KeyboardInterrupt:
-            pass
-    left = [name for name in jobs if name not in done]
-    report = paper.report(whole, spent, left)
-    write(report, plan.out)
-    write_records(plan.out / "records.json", whole.records)
-    return report
+    with _policy(plan):
+        return conduct(jobs, paper, plan.out)
 
 
-def _check_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; --out must be a folder")
+def _paper(plan: Plan, command: str, images: int) -> Paper:
+    what = plan.model or "a VAE and a classifier trained for the audit"
+    return Paper(
+        what,
+        f"{what}, on {images} images of {plan.data}",
+        command,
+        plan.settings(),
+        {"images": images},
+        _UNTESTED,
+        plan.device,
+    )
+
+
+_UNTESTED = (
+    "Attackers who change training data or weights.",
+    "Changes that no norm describes: rotation, lighting, other styles.",
+    "Images of another source than the data named above.",
+)
 
 
 def _agreed(ready: _Prepared, cost: Estimate | None) -> Estimate:
