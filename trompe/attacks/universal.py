@@ -16,70 +16,28 @@ import torch
 from torch import Tensor, nn
 
 from trompe.attacks.arrival import Arrival
+from trompe.attacks.draws import endless, gradient, keys, least, require_eval
+from trompe.attacks.goals import DAMAGE, FLIP, MISLEAD, MISREAD, Goal
 from trompe.core import random
 from trompe.core.domains import Vectors
-from trompe.core.errors import UserError, is_severed
+from trompe.core.errors import UserError
 from trompe.core.geometry import Ball, norm
-from trompe.core.losses import cross_entropy, squared_distance
 from trompe.core.protocols import Domain
 
 __all__ = [
     "DAMAGE",
     "FLIP",
     "MISLEAD",
+    "MISREAD",
     "Goal",
     "NormPenalty",
     "Perturbation",
     "ShiftStep",
     "Universal",
-    "endless",
-    "gradient",
-    "require_eval",
 ]
 
 Mode = Literal["add", "multiply"]
 Tail = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a shared perturbation is to achieve, as a loss of each example; it needs no gradient of its own.
-
-    Args:
-        name: what it is called.
-        loss: `(tail(v'), reference) -> (B,)`, to be descended.
-        two_way: whether labels 0 are sent one way and labels 1 the other; else all go the same way.
-
-    >>> FLIP.directions(torch.tensor([0, 1]))
-    tensor([ 1, -1])
-    """
-
-    name: str
-    loss: Callable[[Tensor, Tensor], Tensor] = field(repr=False)
-    two_way: bool = False
-
-    def directions(self, reference: Tensor) -> Tensor:
-        """+1 `(B,)` for 0 -> 1 and for all where there is one way only, -1 for 1 -> 0."""
-        if not self.two_way:
-            return torch.ones(len(reference), dtype=torch.int64, device=reference.device)
-        return _directions(reference)
-
-
-def _directions(y: Tensor) -> Tensor:
-    if y.ndim != 1 or y.is_floating_point() or bool(((y != 0) & (y != 1)).any()):
-        raise UserError(
-            "a shift between two classes needs labels (B,) that are 0 or 1; cut the data to two "
-            "classes, as in mnist[3,8]"
-        )
-    return 1 - 2 * y
-
-
-FLIP = Goal("flip", lambda logits, y: cross_entropy(logits, 1 - y), two_way=True)
-"""Each of two classes is read as the other: `BCE(1 - y, C(v'))` (Creswell et al. 2017, section 3.2)."""
-MISLEAD = Goal("mislead", lambda logits, y: -cross_entropy(logits, y))
-"""The label is lost, whichever takes its place; the reference is the label."""
-DAMAGE = Goal("damage", lambda output, clean: -squared_distance(output, clean))
-"""The output is far from what it was; the reference is the tail's clean output."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +148,7 @@ class Universal:
 
     Args:
         budget: a `NormPenalty`, or a `Ball` that caps the perturbation's own norm.
-        goal: `FLIP`, `MISLEAD`, `DAMAGE`, or any `Goal`.
+        goal: `FLIP`, `MISLEAD`, `MISREAD`, `DAMAGE`, or any `Goal`.
         mode: add the perturbation, or multiply by one plus it.
         per_direction: a vector for each direction instead of one with two signs.
         steps: batches it is learned on.
@@ -198,6 +156,8 @@ class Universal:
         start: standard deviation of the first perturbation.
         domain: what a value at the site is: `Vectors()` for codes, `Images()` for images.
         arrival: the forms in which the perturbation may meet a value, for an attacker who cannot choose.
+        restarts: perturbations learned side by side from different starts; `fit` returns the one of the least
+            loss and price on further batches. Where decisions are misled there are many local optima.
 
     Raises:
         UserError: settings out of range.
@@ -219,12 +179,17 @@ class Universal:
     start: float = 1.0
     domain: Domain = field(default_factory=Vectors)
     arrival: Arrival = field(default_factory=Arrival)
+    restarts: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.budget, NormPenalty | Ball):
             raise UserError(f"the budget is a NormPenalty or a Ball, got {self.budget!r}")
+        if isinstance(self.budget, Ball) and self.budget.eps == 0:
+            raise UserError("a ball of radius zero leaves nothing to learn; give a radius above zero")
         if self.steps < 1 or not self.lr > 0 or not self.start >= 0:
             raise UserError("steps must be at least 1, lr positive and start zero or more")
+        if self.restarts < 1:
+            raise UserError(f"restarts must be at least 1, got {self.restarts}")
         if self.per_direction and not self.goal.two_way:
             raise UserError(f"goal {self.goal.name} goes one way; per_direction needs two")
 
@@ -279,42 +244,47 @@ class Universal:
             UserError: a tail in train mode, too few batches, labels other than 0 and 1, no gradient path.
         """
         require_eval(tail, head)
-        step: ShiftStep | None = None
-        for number, batch in enumerate(islice(endless(batches), self.steps)):
-            index = batch[2] if len(batch) > 2 else torch.arange(len(batch[0]))
-            if step is None:
-                like = _values(batch[0], head)
-                step = self.step(tail, like.shape[1:], head=head, seed=seed)
-                step.shift.to(like)
-                rate = step.optimizer.param_groups[0]["lr"]
-            factor = step.schedule(number / max(1, self.steps - 1))
-            step.optimizer.param_groups[0]["lr"] = rate * factor
-            with random.streams(random.seeds(seed, index), number):
-                step(*batch)
-        if step is None:
+        source, learners = endless(batches), list[ShiftStep]()
+        for number, batch in enumerate(islice(source, self.steps)):
+            if not learners:
+                learners = self._learners(tail, _values(batch[0], head), head, seed)
+            for step in learners:
+                factor = step.schedule(number / max(1, self.steps - 1))
+                step.optimizer.param_groups[0]["lr"] = step.rate * factor
+                with random.streams(keys(seed, batch), number):
+                    step(*batch)
+        if not learners:
             raise UserError("there are no batches to learn a perturbation on")
-        return step.shift.eval()
+        shifts = [step.shift.eval() for step in learners]
+        return shifts[0] if self.restarts == 1 else self._best(shifts, tail, source, head, seed)
 
+    def _learners(
+        self, tail: Tail, like: Tensor, head: Tail | None, seed: int
+    ) -> list["ShiftStep"]:
+        """One for each restart; the first begins where the only one would."""
+        starts = [seed, *random.seeds(seed, self.restarts)[1:].tolist()]
+        steps = [self.step(tail, like.shape[1:], head=head, seed=start) for start in starts]
+        for step in steps:
+            step.shift.to(like)
+        return steps
 
-def require_eval(tail: Tail, head: Tail | None) -> None:
-    """Raise a `UserError` where a module is in train mode."""
-    for part in (tail, head):
-        if isinstance(part, nn.Module) and part.training:
-            raise UserError("the model is in train mode; call model.eval() first")
+    def _best(
+        self,
+        shifts: Sequence[Perturbation],
+        tail: Tail,
+        batches: Iterator[Sequence[Tensor]],
+        head: Tail | None,
+        seed: int,
+    ) -> Perturbation:
+        """The one of the least mean loss and price on batches that none of them has learned from."""
 
+        def objective(shift: Perturbation, draw: tuple[int, Sequence[Tensor]]) -> Tensor:
+            number, batch = draw
+            with random.streams(keys(seed, batch), number):
+                v = batch[0] if head is None else head(batch[0])
+                return self.losses(tail, shift, v, batch[1]).mean() + self.price(shift.delta)
 
-def endless(batches: Iterable[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
-    """The batches, begun again when they end; a `UserError` where they cannot be."""
-    seen, before = 0, -1
-    while seen > before:
-        before = seen
-        for batch in batches:
-            seen += 1
-            yield batch
-    if seen:
-        raise UserError(
-            f"the batches ended after {seen} and cannot be begun again; give a list, or fewer steps"
-        )
+        return least(objective, shifts, enumerate(batches, self.steps))
 
 
 def _values(batch: Tensor, head: Tail | None) -> Tensor:
@@ -350,10 +320,11 @@ class ShiftStep:
         self.shift = how.perturbation(site, seed=seed)
         self.optimizer: torch.optim.Optimizer
         if isinstance(how.budget, Ball) and how.budget.eps < math.inf:
-            rate = how.lr * how.budget.eps
-            self.optimizer = torch.optim.SGD(self.shift.parameters(), lr=rate, momentum=0.9)
+            self.rate = how.lr * how.budget.eps
+            self.optimizer = torch.optim.SGD(self.shift.parameters(), lr=self.rate, momentum=0.9)
         else:
-            self.optimizer = torch.optim.Adam(self.shift.parameters(), lr=how.lr)
+            self.rate = how.lr
+            self.optimizer = torch.optim.Adam(self.shift.parameters(), lr=self.rate)
 
     def _descended(self, grad: Tensor) -> Tensor:
         """What the optimiser is given: under a ball a direction of unit size.
@@ -405,16 +376,3 @@ class ShiftStep:
         self.shift.load_state_dict(state["shift"])
         # an optimiser keeps the tensors that it is given: they must not be another's
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
-
-
-def gradient(loss: Tensor, delta: Tensor) -> Tensor:
-    """The derivative of a loss, or a `UserError` where no path leads to it."""
-    try:
-        return torch.autograd.grad(loss, delta)[0]
-    except RuntimeError as error:
-        if is_severed(error):
-            raise UserError(
-                "no gradient path leads from the tail's output to the site: it detaches its input "
-                "or is not differentiable"
-            ) from None
-        raise
