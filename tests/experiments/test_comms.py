@@ -8,9 +8,16 @@ import pytest
 from trompe.evaluation.block_error import Count
 from trompe.evaluation.records import Record, read_records
 from trompe.experiments import reproduce
-from trompe.experiments.comms import white_box
-from trompe.experiments.comms._links import CLEAN, JAMMING, PUBLISHED_VECTOR, vector
-from trompe.experiments.comms._page import at_psr, beside, curves_of, decibels, ratio, within
+from trompe.experiments.comms import black_box, white_box
+from trompe.experiments.comms._links import (
+    ARRIVALS,
+    CLEAN,
+    JAMMING,
+    PUBLISHED_VECTOR,
+    at_psr,
+    vector,
+)
+from trompe.experiments.comms._page import beside, curves_of, decibels, ratio, within
 
 
 def point(curve: str, snr: float, errors: int, blocks: int = 100_000) -> Record:
@@ -22,13 +29,24 @@ def test_white_box_measures_every_curve_and_judges_every_claim(tmp_path: Path) -
     records, text = read_records(path), page.read_text()
     curves = curves_of(records)
     for name in (JAMMING, white_box.ONE, white_box.BEST, "direct"):
-        assert list(curves[at_psr(-6, name)]) == [0.0, 4.0, 8.0]
-    assert text.count("- That") + text.count(": that it makes at least") == 9
+        assert list(curves[at_psr(-6, name)]) == [0.0, 4.0, 8.0, 14.0]
+    assert text.count("\n- That") == 9
     assert text.count("**") % 2 == 0
     shown = white_box.pictures(records)
     assert all(f"pictures/{name}" in text for name in shown)
     for picture in shown.values():
         assert ElementTree.fromstring(picture).tag.endswith("svg")
+
+
+def test_black_box_measures_every_form_of_arrival(tmp_path: Path) -> None:
+    path, page = reproduce("comms/black_box", "smoke", results_root=tmp_path / "r")
+    records, text = read_records(path), page.read_text()
+    forms = {(r.attack, r.config["arrival"]) for r in records if r.metric == black_box.MORE}
+    assert len(forms) == len(black_box.SENT) * len(ARRIVALS) + len(ARRIVALS) - 1
+    assert curves_of(records).keys() >= {at_psr(-6, black_box.LOST), at_psr(-6, black_box.CEILING)}
+    assert text.count("beats jamming, block by block,") == 6
+    (drawing,) = black_box.pictures(records).values()
+    assert ElementTree.fromstring(drawing).tag.endswith("svg")
 
 
 def test_a_killed_run_goes_on_where_it_stopped(

@@ -26,6 +26,7 @@ __all__ = [
     "Attack",
     "Radio",
     "arriving",
+    "at_psr",
     "jamming",
     "scaled",
     "vector",
@@ -194,6 +195,15 @@ def arriving(found: "Perturbation", name: str, uses: int) -> "Perturbation":
     return Perturbation(
         found.delta.detach(), domain=found.domain, arrival=_arrival(name, uses)
     ).eval()
+
+
+def at_psr(psr: float, name: str) -> str:
+    """What a curve is called that was measured at a power.
+
+    >>> at_psr(-6.0, "jamming")
+    'PSR -6 dB: jamming'
+    """
+    return f"PSR {psr:g} dB: {name}"
 
 
 def jamming(psr: float, uses: int) -> "Jamming":

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from trompe.experiments.comms._links import CLEAN, JAMMING, at_psr
 from trompe.reports import Table, markdown_table
 from trompe.reports.wording import number
 
@@ -15,8 +16,8 @@ __all__ = [
     "Curves",
     "Published",
     "Ratio",
-    "at_psr",
     "beside",
+    "costs",
     "curves_of",
     "decibels",
     "drawn",
@@ -35,22 +36,13 @@ Published = Mapping[str, tuple[tuple[tuple[float, float], ...], str]]
 Z = 1.959963984540054
 
 
-def at_psr(psr: float, name: str) -> str:
-    """What a curve is called that was measured at a power.
-
-    >>> at_psr(-6.0, "jamming")
-    'PSR -6 dB: jamming'
-    """
-    return f"PSR {psr:g} dB: {name}"
-
-
 def curves_of(records: "Iterable[Record]") -> "dict[str, dict[float, Record]]":
-    """The records that are points of a curve."""
+    """The records that are points of a curve; of two at one place the later."""
     found: dict[str, dict[float, Record]] = {}
     for record in records:
         if name := record.config.get("curve"):
             found.setdefault(str(name), {})[record.extra["snr"]] = record
-    return found
+    return {name: dict(sorted(points.items())) for name, points in found.items()}
 
 
 def rate(record: "Record | None") -> str | None:
@@ -155,17 +147,33 @@ def decibels(
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def gains(
-    curves: Curves, pairs: Sequence[tuple[str, str]], levels: Sequence[float], first: str = "Curve"
-) -> str:
-    """For each pair of curves, in how many dB more the first reaches each block error rate."""
+def gains(curves: Curves, pairs: Mapping[str, tuple[str, str]], levels: Sequence[float]) -> str:
+    """For each pair of curves, how many dB more the first needs for each block error rate."""
     rows = [
-        (f"{one}, over {other}", *(decibels(curves[one], curves[other], at) for at in levels))
-        for one, other in pairs
+        (title, *(decibels(curves[one], curves[other], at) for at in levels))
+        for title, (one, other) in pairs.items()
         if one in curves and other in curves
     ]
-    titles = (first, *(f"at {number(at, 1)}" for at in levels))
-    return markdown_table(Table("", titles, tuple(rows)))
+    told = (
+        "How much more Eb/N0 a curve needs for a block error rate than the one it is set over; the logarithm "
+        "of the rate is linear between points, and the brackets are what the points' intervals leave. Empty "
+        "where a curve does not pass the rate within the measured levels."
+    )
+    columns = ("Curve", *(f"at {number(at, 1)}" for at in levels))
+    return told + "\n\n" + markdown_table(Table("", columns, tuple(rows)))
+
+
+def costs(
+    curves: Curves, psrs: Iterable[float], attackers: Sequence[str], levels: Sequence[float]
+) -> str:
+    """What jamming costs over a clean channel, and every attacker over jamming of the same power."""
+    pairs: dict[str, tuple[str, str]] = {}
+    for psr in psrs:
+        jammed = at_psr(psr, JAMMING)
+        pairs[f"{jammed}, over {CLEAN}"] = jammed, CLEAN
+        for name in attackers:
+            pairs[f"{at_psr(psr, name)}, over {JAMMING}"] = at_psr(psr, name), jammed
+    return gains(curves, pairs, levels)
 
 
 # --------------------------------------------------------------------------- drawings

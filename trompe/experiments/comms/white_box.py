@@ -6,8 +6,9 @@ of several. The direct optimiser is fitted anew for each power and each Eb/N0: i
 clean link has Hamming's (7, 4) code beside it. A curve ends with its first point of too few errors.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trompe.experiments.comms._links import (
@@ -19,6 +20,7 @@ from trompe.experiments.comms._links import (
     MLP,
     Attack,
     Radio,
+    at_psr,
     jamming,
     scaled,
 )
@@ -26,7 +28,7 @@ from trompe.experiments.store import Store
 
 if TYPE_CHECKING:
     from trompe.attacks.universal import Perturbation
-    from trompe.evaluation.block_error import Interference
+    from trompe.evaluation.block_error import Count, Interference
     from trompe.evaluation.records import Record
 
 __all__ = [
@@ -79,7 +81,8 @@ class Config:
         fitted: the Eb/N0 and PSR at which Algorithm 1 is run.
         restarts: of its best run.
         steps: of the direct optimiser.
-        judged: Eb/N0 at which attackers are compared block by block; `enough` errors of both end it.
+        judged: Eb/N0 at which attackers are compared block by block.
+        enough: errors that end a comparison, and a point that stands beside a published one.
         shown: the PSR of what is drawn.
         seed: of the attackers' and the measurement's draws.
     """
@@ -93,7 +96,7 @@ class Config:
     restarts: int = 20
     steps: int = 400
     judged: float = 8.0
-    enough: int = 1000
+    enough: int = 10_000
     shown: float = -6.0
     seed: int = 0
 
@@ -104,16 +107,17 @@ SCALES = {
         restarts=2, steps=20, enough=20,
     ),
     "cpu": Config(),
-    "paper": Config(Radio(schedule="published"), blocks=100_000_000, errors=400, enough=10_000),
+    "paper": Config(Radio(schedule="published"), blocks=100_000_000),
 }  # fmt: skip
 
 
 def run(config: Config, store: Store) -> Iterator["Record"]:
-    """The clean links, each power, the attackers compared, and what they send."""
-    store.total = len(config.psrs) + 3
+    """The clean links, each power, published points, the attackers compared, and what they send."""
+    store.total = len(config.psrs) + 4
     yield from store.cell("clean", lambda: _clean(config))
     for psr in config.psrs:
         yield from store.cell(f"PSR {psr:g} dB", lambda psr=psr: _attacked(config, psr))  # type: ignore[misc]
+    yield from store.cell("beside published", lambda: _closely(config))
     yield from store.cell("compared", lambda: _compared(config))
     yield from store.cell("sent", lambda: [_sent(config)])
 
@@ -121,29 +125,62 @@ def run(config: Config, store: Store) -> Iterator["Record"]:
 def _counted(
     config: Config, who: Radio, met: "dict[str, Any]", psr: float | None = None
 ) -> Iterator["Record"]:
-    """A record for each point of each curve."""
+    """Whole curves."""
     from trompe.evaluation.block_error import curves
-    from trompe.experiments.comms._page import at_psr
 
-    found = curves(
-        who.model, config.levels, met, blocks=config.blocks, errors=config.errors, seed=config.seed
-    )
-    for name, points in found.items():
-        curve = name if psr is None else at_psr(psr, name)
+    how = {"blocks": config.blocks, "errors": config.errors, "seed": config.seed}
+    for name, points in curves(who.model, config.levels, met, **how).items():
         for snr, count in points.items():
-            yield count.record(
-                subject=str(who),
-                attack="" if psr is None else name,
-                threat=THREATS.get(name, THREATS[CLEAN]),
-                extra={"snr": snr} if psr is None else {"snr": snr, "psr": psr},
-                config={"curve": curve},
-            )
+            yield _point(count, who, name, snr, psr)
+
+
+def _point(count: "Count", who: Radio, name: str, snr: float, psr: float | None) -> "Record":
+    """A point of a curve."""
+    return count.record(
+        subject=str(who),
+        attack="" if psr is None else name,
+        threat=THREATS.get(name, THREATS[CLEAN]),
+        extra={"snr": snr} if psr is None else {"snr": snr, "psr": psr},
+        config={"curve": name if psr is None else at_psr(psr, name)},
+    )
 
 
 def _clean(config: Config) -> Iterator["Record"]:
     yield from _counted(config, config.victim, {CLEAN: None})
     for name, code in CODES.items():
         yield from _counted(config, Radio(code), {name: None})
+
+
+def _closely(config: Config) -> Iterator["Record"]:
+    """The published points once more, and whoever else is at the same power and noise, to more errors."""
+    yield from _closer(config, config.victim, lambda snr: {CLEAN: None}, _points(CLEAN))
+    for name, code in CODES.items():
+        yield from _closer(config, Radio(code), lambda snr, name=name: {name: None}, _points(name))  # type: ignore[misc]
+    for psr in config.psrs:
+        points = sorted({snr for name in THREATS for snr in _points(at_psr(psr, name))})
+        met = partial(_attackers, config, psr)
+        yield from _closer(config, config.victim, met, points, psr)
+
+
+def _points(curve: str) -> list[float]:
+    """Where a curve has published points."""
+    return [snr for snr, _ in PUBLISHED[curve][0]] if curve in PUBLISHED else []
+
+
+def _closer(
+    config: Config,
+    who: Radio,
+    met: "Callable[[float], dict[str, Any]]",
+    points: Iterable[float],
+    psr: float | None = None,
+) -> Iterator["Record"]:
+    from trompe.evaluation.block_error import Condition, block_errors
+
+    for snr in points:
+        conditions = {name: Condition(snr, found) for name, found in met(snr).items()}
+        how = {"blocks": config.blocks, "errors": config.enough, "seed": config.seed}
+        for name, count in block_errors(who.model, conditions, **how).items():
+            yield _point(count, who, name, snr, psr)
 
 
 def _iterative(config: Config, psr: float, restarts: int) -> "Perturbation":
