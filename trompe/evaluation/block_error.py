@@ -6,7 +6,7 @@ the same jamming up to its power: differences between them are paired, and noise
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -34,9 +34,11 @@ __all__ = [
 
 Key = TypeVar("Key")
 Interference = Perturbation | Jamming
+Found = tuple[Sequence[Key], Tensor]
 ENOUGH = 100
 """Errors at which a point is known to a tenth of itself."""
-BATCH = 2**13
+BATCH = 2**12
+TOGETHER = 2  # conditions at once: more would leave the cache
 NOISE, JAMMING, ARRIVAL, RECEIVER = range(4)
 
 
@@ -114,9 +116,10 @@ def block_errors(
     counts = {key: Count() for key in conditions}
     live = list(conditions)
     for number, size in enumerate(_batches(link, blocks)):
-        for key, wrong in trials.wrong(number, size, live):
-            found = counts[key]
-            counts[key] = Count(found.errors + int(wrong.sum()), found.blocks + wrong.numel())
+        for keys, wrong in trials.wrong(number, size, live):
+            sent = size * link.messages
+            for key, more in zip(keys, wrong.sum((0, 2)).tolist(), strict=True):
+                counts[key] = Count(counts[key].errors + more, counts[key].blocks + sent)
         live = [key for key in live if counts[key].errors < errors]
         if not live:
             break
@@ -200,7 +203,7 @@ def compared(
     pair = _Trials(link, {0: one}, seed), _Trials(second, {0: other}, seed)
     tallies, total, squares, n = [0, 0], 0, 0, 0
     for number, size in enumerate(_batches(link, blocks)):
-        first, last = (next(trials.wrong(number, size, [0]))[1] for trials in pair)
+        first, last = (trials.wrong(number, size, [0])[0][1] for trials in pair)
         tallies = [tallies[0] + int(first.sum()), tallies[1] + int(last.sum())]
         total, squares = tallies[0] - tallies[1], squares + int((first != last).sum())
         n += first.numel()
@@ -237,8 +240,9 @@ def _level_at(curve: Mapping[float, Count], rate: float) -> float:
 def _check(link: Link, blocks: int, errors: int) -> None:
     if link.training:
         raise UserError("the link is in train mode; call link.eval() first")
-    if blocks < 1 or errors < 1:
-        raise UserError(f"blocks and errors must be at least 1, got {blocks} and {errors}")
+    for name, value in (("blocks", blocks), ("errors", errors)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
 def _batches(link: Link, blocks: int) -> Iterator[int]:
@@ -256,18 +260,27 @@ class _Trials:
     def __init__(self, link: Link, conditions: Mapping[Any, Condition], seed: int) -> None:
         self.link, self.conditions, self.seed = link, conditions, seed
         with torch.no_grad():
-            self.like = codebook = link.codebook()
-        self.receiver = receiver_of(link.receiver, codebook)
-        self.sent = (self.receiver.first(codebook.T) + self.receiver.bias())[..., None]  # (h, M, 1)
-        self.deviations = {
-            key: link.channel_at(met.snr).deviation for key, met in conditions.items()
-        }
+            self.like = link.codebook()
+        self.receiver = receiver_of(link.receiver, self.like)
+        sent = self.receiver.first(self.like.T, affine=True)
         self.forms = {key: self._forms(met.interference) for key, met in conditions.items()}
+        self.held = {  # what is the same for all blocks of a message, (h, M, 1, 1)
+            key: (sent + forms if forms.shape[1] == 1 else sent)[..., None, None]
+            for key, forms in self.forms.items()
+        }
+        self.deviations = {
+            key: sent.new_full((1, 1), link.channel_at(met.snr).deviation)
+            for key, met in conditions.items()
+        }
 
-    def _forms(self, interference: Interference | None) -> Tensor | None:
-        """A perturbation in all its forms, after the first part: `(h, V)`."""
+    def _forms(self, interference: Interference | None) -> Tensor:
+        """A perturbation in all its forms, after the first part: `(h, V)`; of none, or of jamming, zero."""
+        if interference is None or isinstance(interference, Jamming):
+            return self.receiver.first(self.like.new_zeros(self.like.shape[1], 1))
         if not isinstance(interference, Perturbation):
-            return None
+            raise UserError(
+                f"interference is a Perturbation, Jamming or None, got {type(interference).__name__}"
+            )
         if interference.mode != "add" or len(interference.delta) != 1:
             raise UserError("what meets a block on the channel is one perturbation that is added")
         forms = interference.arrival.variants(interference.delta[0].detach())
@@ -278,37 +291,34 @@ class _Trials:
         return self.receiver.first(forms.to(self.like).T)
 
     @torch.inference_mode()
-    def wrong(self, number: int, size: int, keys: Iterable[Key]) -> Iterator[tuple[Key, Tensor]]:
-        """Which of `size` blocks of each message are in error, `(M, size)`, under each of some conditions."""
+    def wrong(self, number: int, size: int, keys: Sequence[Key]) -> list[Found[Key]]:
+        """Which of `size` blocks of each message are in error: some keys at a time, with `(M, K, size)`."""
         seeds = random.seeds(self.seed, torch.arange(4 * number, 4 * number + 4)).tolist()
-        noise = self._noise(seeds[NOISE], size)
+        noise = self._noise(seeds[NOISE], size)[:, :, None]
         jam: Tensor | None = None
-        for key in keys:
-            met, forms = self.conditions[key].interference, self.forms[key]
-            held = self.sent
-            if isinstance(met, Jamming):
-                jam = self._jamming(seeds[JAMMING], size) if jam is None else jam
-                held = held + met.radius * jam
-            elif forms is not None and forms.shape[1] == 1:
-                held = held + forms[..., None]
-            elif forms is not None:
-                held = held + forms[:, self._which(seeds[ARRIVAL], size, forms.shape[1])]
-            heard = torch.add(held, noise, alpha=self.deviations[key])
-            yield key, self.receiver.wrong(heard, seeds[RECEIVER])
+        found = []
+        for few in (keys[n : n + TOGETHER] for n in range(0, len(keys), TOGETHER)):
+            held = torch.cat([self.held[key] for key in few], 2)
+            heard = torch.addcmul(held, torch.cat([self.deviations[key] for key in few]), noise)
+            for place, key in enumerate(few):
+                met, forms = self.conditions[key].interference, self.forms[key]
+                if isinstance(met, Jamming):
+                    jam = self._jamming(seeds[JAMMING], size) if jam is None else jam
+                    heard[:, :, place].add_(jam, alpha=met.radius)
+                elif forms.shape[1] > 1:
+                    heard[:, :, place] += forms[
+                        :, self._which(seeds[ARRIVAL], size, forms.shape[1])
+                    ]
+            found.append((few, self.receiver.wrong(heard, seeds[RECEIVER])))
+        return found
 
     def _noise(self, seed: int, size: int) -> Tensor:
-        """Noise of unit deviation after the first part, `(h, M, size)`.
-
-        Without fading a draw serves two blocks of a message, with either sign: the noise of each is normal,
-        and they are hardly ever wrong together, so that intervals for independent blocks hold.
-        """
+        """Noise of unit deviation after the first part, `(h, M, size)`."""
         width = self.link.dimensions
-        if self.link.fading != "none":
-            drawn = self._normal(seed, size, width + 2 * self.link.uses)
-            faded = self.link.channel.faded(drawn[:, :width], drawn[:, width:])
-            return self._columns(faded)
-        half = self._columns(self._normal(seed, -(-size // 2), width))
-        return torch.cat([half, -half], 2)[..., :size]
+        if self.link.fading == "none":
+            return self._columns(self._normal(seed, size, width))
+        drawn = self._normal(seed, size, width + 2 * self.link.uses)
+        return self._columns(self.link.channel.faded(drawn[:, :width], drawn[:, width:]))
 
     def _jamming(self, seed: int, size: int) -> Tensor:
         """Directions of unit length after the first part, `(h, M, size)`."""

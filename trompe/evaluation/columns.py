@@ -1,10 +1,10 @@
 """Receivers as matrices over columns: what a Monte Carlo of millions of blocks spends its time on.
 
 A receiver of affine layers and pointwise functions is multiplied out, so that a convolution over fourteen
-numbers becomes one matrix. Blocks are columns, `(numbers, M, B)`, B for each of M messages: the scores of all
-messages less that of the one sent, `W - W[s]`, are then one batched product, and a block is in error where
-one of them is above zero. The first affine layer meets noise, codebook and interference apart,
-`W(x + p + w) + b = (W x + b) + W p + W w`, and so the noise once for all conditions. Any other receiver is
+numbers becomes one matrix. Blocks are columns, `(numbers, M, K, B)`: B of each of M messages under each of K
+conditions. The scores of all messages less that of the one sent, `W - W[s]`, are then one batched product,
+and a block is in error where one of them is above zero. The first layer meets codebook, interference and
+noise apart, `W(x + p + w) = W x + W p + W w`, and so the noise once for all conditions. Any other receiver is
 called as it is.
 """
 
@@ -29,18 +29,17 @@ ROOM = 2**18
 class Receiver(Protocol):
     """A receiver cut in two: an affine first part, and whether the rest errs."""
 
-    def first(self, v: Tensor) -> Tensor:
-        """The linear part of anything that is added up on the channel, `(d, N)` to `(h, N)`."""
-        ...
+    def first(self, v: Tensor, affine: bool = False) -> Tensor:
+        """What the first part makes of a term of the sum on the channel, `(d, N)` to `(h, N)`.
 
-    def bias(self) -> Tensor:
-        """What the first part adds to the sum, `(h, 1)`."""
+        Of one of the terms it is affine, and linear of the others.
+        """
         ...
 
     def wrong(self, h: Tensor, seed: int) -> Tensor:
-        """Whether blocks `(h, M, B)` are read as another message than theirs, `(M, B)`; `h` is used up.
+        """Whether blocks `(h, M, K, B)` are read as another message, `(M, K, B)`; `h` is used up.
 
-        The seed names the draws of a receiver that draws.
+        The seed names the draws of a receiver that draws: a block's are the same under all conditions.
         """
         ...
 
@@ -48,54 +47,70 @@ class Receiver(Protocol):
 class _Called:
     """Any module, called on rows."""
 
-    def __init__(self, module: nn.Module, like: Tensor) -> None:
-        self.module, self.like = module, like
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
 
-    def first(self, v: Tensor) -> Tensor:
+    def first(self, v: Tensor, affine: bool = False) -> Tensor:
         return v
 
-    def bias(self) -> Tensor:
-        return self.like.new_zeros(1, 1)
-
     def wrong(self, h: Tensor, seed: int) -> Tensor:
-        size, messages, count = h.shape
-        with random.streams(random.seeds(seed, messages * count)):
+        size, messages, conditions, count = h.shape
+        seeds = random.seeds(seed, messages * count).view(messages, 1, count)
+        with random.streams(seeds.expand(h.shape[1:]).flatten()):
             scores = self.module(h.reshape(size, -1).T.contiguous())
-        sent = torch.arange(messages, device=h.device)[:, None]
-        return scores.argmax(1).view(messages, count) != sent  # type: ignore[no-any-return]
+        sent = torch.arange(messages, device=h.device)[:, None, None]
+        return scores.argmax(1).view(messages, conditions, count) != sent  # type: ignore[no-any-return]
 
 
 class _Multiplied:
-    """Affine maps `W v + b`, one more than the pointwise functions between them."""
+    """Affine maps `(W, b)` with pointwise functions between them.
+
+    Every layer before the last has a unit that is always one: the biases that follow are its weights.
+    """
 
     def __init__(
         self, maps: Sequence[tuple[Tensor, Tensor]], functions: Sequence[nn.Module]
     ) -> None:
-        *self.maps, (weight, bias) = maps
+        (*hidden, (weight, bias)), units = maps, [weight.new_ones(()) for weight, _ in maps[:1]]
+        units += [function(units[0]) for function in functions]
+        self.maps = [_with_one(*each, unit) for each, unit in zip(hidden, units, strict=False)]
+        biases = (bias - bias[:, None]) / units[-1]
+        self.weight = torch.cat([weight - weight[:, None], biases[..., None]], 2)
         self.functions = functions
-        self.weight = weight - weight[:, None]  # (M, M, h): row s has the scores less that of s
-        self.own = (bias - bias[:, None])[..., None]
-        self.width = max(len(bias) for _, bias in maps)
+        self.width = max(len(each) for each in (*self.maps, weight))
+        ties = any(isinstance(function, Sign) for function in functions)
+        self.before = torch.ones_like(biases).tril(-1)[..., None] > 0 if ties else None
 
-    def first(self, v: Tensor) -> Tensor:
-        return self.maps[0][0] @ v if self.maps else v
-
-    def bias(self) -> Tensor:
-        return self.maps[0][1][:, None] if self.maps else self.own.new_zeros(1, 1)
+    def first(self, v: Tensor, affine: bool = False) -> Tensor:
+        one = v.new_full((1, v.shape[1]), float(affine))
+        v = torch.cat([v, one])
+        return self.maps[0] @ v if self.maps else v
 
     def wrong(self, h: Tensor, seed: int) -> Tensor:
-        step = max(1, ROOM // (self.width * h.shape[1]))
+        shape, h = h.shape[1:], h.flatten(2)
+        step = max(1, ROOM // (self.width * len(self.weight)))
         parts = [self._wrong(part) for part in h.split(step, 2)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).view(shape)
 
     def _wrong(self, h: Tensor) -> Tensor:
         size = h.shape[1:]
-        for number, function in enumerate(self.functions):
+        for number, function in enumerate(self.functions, 1):
             h = h.relu_() if isinstance(function, nn.ReLU) else function(h)
-            if number + 1 < len(self.maps):
-                weight, bias = self.maps[number + 1]
-                h = torch.addmm(bias[:, None], weight, h.flatten(1)).unflatten(1, size)
-        return torch.baddbmm(self.own, self.weight, h.transpose(0, 1)).amax(1) > 0
+            if number < len(self.maps):
+                h = (self.maps[number] @ h.flatten(1)).unflatten(1, size)
+        ahead = self.weight @ h.transpose(0, 1)
+        wrong = ahead.amax(1) != 0  # the one sent has zero; a score that is no number is no message
+        if self.before is not None:  # decided bits tie, and of equal scores the first wins
+            wrong |= ((ahead == 0) & self.before).any(1)
+        return wrong
+
+
+def _with_one(weight: Tensor, bias: Tensor, unit: Tensor) -> Tensor:
+    """The matrix of `W v + b` for `v` with a last entry `unit`, and itself with a last entry of one."""
+    whole = torch.cat([weight, bias[:, None] / unit], 1)
+    last = torch.zeros_like(whole[:1])
+    last[0, -1] = 1 / unit
+    return torch.cat([whole, last])
 
 
 def receiver_of(module: nn.Module, like: Tensor) -> Receiver:
@@ -111,7 +126,7 @@ def receiver_of(module: nn.Module, like: Tensor) -> Receiver:
     """
     layers = list(module) if isinstance(module, nn.Sequential) else [module]
     if not all(isinstance(layer, _AFFINE + _POINTWISE) for layer in layers):
-        return _Called(module, like)
+        return _Called(module)
     runs: list[list[nn.Module]] = [[]]
     functions = []
     for layer in layers:
