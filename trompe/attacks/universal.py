@@ -185,7 +185,9 @@ class Universal:
         if not isinstance(self.budget, NormPenalty | Ball):
             raise UserError(f"the budget is a NormPenalty or a Ball, got {self.budget!r}")
         if isinstance(self.budget, Ball) and self.budget.eps == 0:
-            raise UserError("a ball of radius zero leaves nothing to learn; give a radius above zero")
+            raise UserError(
+                "a ball of radius zero leaves nothing to learn; give a radius above zero"
+            )
         if self.steps < 1 or not self.lr > 0 or not self.start >= 0:
             raise UserError("steps must be at least 1, lr positive and start zero or more")
         if self.restarts < 1:

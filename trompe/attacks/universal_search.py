@@ -14,7 +14,9 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from trompe.attacks.universal import Perturbation, Tail, endless, gradient, require_eval
+from trompe.attacks.draws import endless, gradient, keys, least, require_eval
+from trompe.attacks.goals import MISREAD
+from trompe.attacks.universal import Perturbation, Tail
 from trompe.core import random
 from trompe.core.domains import Vectors
 from trompe.core.errors import UserError
@@ -70,7 +72,6 @@ class _Search(ABC):
 
     ball: Ball
     halvings: int = field(default=30, kw_only=True)
-    checks: int = field(default=10, kw_only=True)
     domain: Domain = field(default_factory=Vectors, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -78,8 +79,8 @@ class _Search(ABC):
             raise UserError(
                 f"the perturbation fills a Ball of a finite radius above zero, got {self.ball!r}"
             )
-        if self.halvings < 1 or self.checks < 1:
-            raise UserError("halvings and checks must be at least 1")
+        if self.halvings < 1:
+            raise UserError("halvings must be at least 1")
 
     def fit(
         self,
@@ -113,23 +114,14 @@ class _Search(ABC):
                     "draw, or nothing at the site changes its answer"
                 )
             found = found[size > 0] * per_example(self.ball.eps / size[size > 0], found)
-            return Perturbation(
-                self._strongest(found, site, source, seed), domain=self.domain
-            ).eval()
+            draws = (site.draw(batch, keys(seed, batch), -1 - n) for n, batch in enumerate(source))
+            return least(
+                _kept, [Perturbation(p[None], domain=self.domain).eval() for p in found], draws
+            )
 
     @abstractmethod
     def candidates(self, site: _Site, batches: Batches, seed: int) -> Tensor:
         """Perturbations `(R, *site)` of any length, to be scaled and compared."""
-
-    def _strongest(self, found: Tensor, site: _Site, batches: Batches, seed: int) -> Tensor:
-        """The one `(1, *site)` under which most of some further batches are misread."""
-        errors = torch.zeros(len(found))
-        for number, batch in enumerate(islice(batches, self.checks)):
-            draw = site.draw(batch, _seeds(seed, batch), -1 - number)
-            for candidate, delta in enumerate(found):
-                errors[candidate] += draw.wrong(delta.expand_as(draw.v)).float().mean().cpu()
-        best = int(errors.argmax())
-        return found[best : best + 1]
 
     def _nearest(self, draw: _Draw, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The shortest step from `at` `(B, *site)` along the gradient towards any other class.
@@ -168,9 +160,9 @@ class _Search(ABC):
         return high.masked_fill(never, math.inf)
 
 
-def _seeds(seed: int, batch: Sequence[Tensor]) -> Tensor:
-    index = batch[2] if len(batch) > 2 else torch.arange(len(batch[0]), device=batch[0].device)
-    return random.seeds(seed, index)
+def _kept(shift: Perturbation, draw: _Draw) -> Tensor:
+    """How surely a draw is still read, under one candidate."""
+    return MISREAD.loss(draw.scores(shift.delta.expand_as(draw.v)), draw.y).mean()
 
 
 @dataclass(frozen=True)
@@ -187,7 +179,7 @@ class IterativeUniversal(_Search):
     found by bisection, and :math:`\Pi` the projection into the ball. At the end p is scaled to the radius.
 
     What comes out depends on the few draws that came in. `restarts` are run side by side, each on its own
-    draws, and the one that misleads most of `checks` further batches is returned.
+    draws, and the one under which further batches are least surely read is returned.
 
     Departures from the authors' program: the projection is one (theirs scales by its threshold), and its
     generator is not reset between draws (a reset makes them equal).
@@ -197,7 +189,6 @@ class IterativeUniversal(_Search):
         draws: values looked at, one after another; 10 as published.
         restarts: how many are run; 1 as published.
         halvings: of the bracket around the least length.
-        checks: batches on which the restarts are compared.
         domain: what a value at the site is.
 
     Raises:
@@ -248,7 +239,7 @@ class PrincipalUniversal(_Search):
         v_1 = \operatorname{argmax}_{\|v\| = 1} \sum_i \langle g_i / \|g_i\|, v \rangle^2
 
     It needs no timing and little knowledge: found on a substitute model it is the black-box attack. Of both
-    signs the one that misleads more of `checks` further batches is returned.
+    signs the one under which further batches are less surely read is returned.
 
     Args:
         ball: the budget; the perturbation fills it.
@@ -256,7 +247,6 @@ class PrincipalUniversal(_Search):
         normalised: count every gradient alike; else each at its own size, which is the other variant of the
             authors' program.
         halvings: of the bracket around the least length.
-        checks: batches on which the two signs are compared.
         domain: what a value at the site is.
 
     Raises:
@@ -285,7 +275,7 @@ class PrincipalUniversal(_Search):
         missing = self.examples
         for number, batch in enumerate(batches):
             part = [column[:missing] for column in batch]
-            rows.append(self._rows(site.draw(part, _seeds(seed, part), number)))
+            rows.append(self._rows(site.draw(part, keys(seed, part), number)))
             missing -= len(part[0])
             if missing <= 0:
                 break

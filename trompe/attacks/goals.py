@@ -1,0 +1,59 @@
+"""What a perturbation shared by all values at a site is to achieve."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from trompe.core.errors import UserError
+from trompe.core.losses import cross_entropy, squared_distance
+
+__all__ = ["DAMAGE", "FLIP", "MISLEAD", "MISREAD", "Goal"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a shared perturbation is to achieve, as a loss of each example; it needs no gradient of its own.
+
+    Args:
+        name: what it is called.
+        loss: `(tail(v'), reference) -> (B,)`, to be descended.
+        two_way: whether labels 0 are sent one way and labels 1 the other; else all go the same way.
+
+    >>> FLIP.directions(torch.tensor([0, 1]))
+    tensor([ 1, -1])
+    """
+
+    name: str
+    loss: Callable[[Tensor, Tensor], Tensor] = field(repr=False)
+    two_way: bool = False
+
+    def directions(self, reference: Tensor) -> Tensor:
+        """+1 `(B,)` for 0 -> 1 and for all where there is one way only, -1 for 1 -> 0."""
+        if not self.two_way:
+            return torch.ones(len(reference), dtype=torch.int64, device=reference.device)
+        return _directions(reference)
+
+
+def _directions(y: Tensor) -> Tensor:
+    if y.ndim != 1 or y.is_floating_point() or bool(((y != 0) & (y != 1)).any()):
+        raise UserError(
+            "a shift between two classes needs labels (B,) that are 0 or 1; cut the data to two "
+            "classes, as in mnist[3,8]"
+        )
+    return 1 - 2 * y
+
+
+FLIP = Goal("flip", lambda logits, y: cross_entropy(logits, 1 - y), two_way=True)
+"""Each of two classes is read as the other: `BCE(1 - y, C(v'))` (Creswell et al. 2017, section 3.2)."""
+MISLEAD = Goal("mislead", lambda logits, y: -cross_entropy(logits, y))
+"""The label is lost, whichever takes its place; the reference is the label."""
+MISREAD = Goal("misread", lambda logits, y: logits.softmax(1).gather(1, y[:, None])[:, 0])
+"""The label is probably lost: the loss is the probability that it keeps, a smooth rate of right answers.
+
+`MISLEAD`'s grows without end on examples that are lost already, and so leaves others right: of large
+perturbations this is the better goal, of small ones both are the same.
+"""
+DAMAGE = Goal("damage", lambda output, clean: -squared_distance(output, clean))
+"""The output is far from what it was; the reference is the tail's clean output."""
