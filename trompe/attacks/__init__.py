@@ -30,7 +30,7 @@ from trompe.attacks.transfer import Transfer
 from trompe.attacks.transition import ImageTransition
 from trompe.attacks.type_one import TypeI
 from trompe.attacks.universal import Goal, NormPenalty, Perturbation, ShiftStep, Universal
-from trompe.attacks.universal_search import IterativeUniversal, PrincipalUniversal
+from trompe.attacks.universal_search import IterativeUniversal, PrincipalUniversal, direct
 from trompe.attacks.verification import VerificationFGSM, VerificationPGD
 
 __all__ = [
@@ -82,6 +82,7 @@ __all__ = [
     "Universal",
     "VerificationFGSM",
     "VerificationPGD",
+    "direct",
     "evading",
     "ladder",
     "watched",

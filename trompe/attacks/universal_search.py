@@ -10,13 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from trompe.attacks.draws import endless, gradient, keys, least, require_eval
 from trompe.attacks.goals import MISREAD
-from trompe.attacks.universal import Perturbation, Tail
+from trompe.attacks.universal import Perturbation, Tail, Universal
 from trompe.core import random
 from trompe.core.domains import Vectors
 from trompe.core.errors import UserError
@@ -24,7 +25,7 @@ from trompe.core.geometry import Ball, norm, per_example
 from trompe.core.losses import cross_entropy
 from trompe.core.protocols import Domain
 
-__all__ = ["IterativeUniversal", "PrincipalUniversal"]
+__all__ = ["IterativeUniversal", "PrincipalUniversal", "direct"]
 
 _DOUBLINGS = 20  # a step of more than a million radii is none
 Batches = Iterator[Sequence[Tensor]]
@@ -295,3 +296,21 @@ class PrincipalUniversal(_Search):
         direction, length, slope = self._nearest(draw, start)
         kept = ~draw.wrong(start) & length.isfinite()
         return (direction if self.normalised else slope)[kept]
+
+
+def direct(ball: Ball, *, restarts: int = 20, **settings: Any) -> Universal:
+    """`Universal` at settings under which it outdoes both searches on radio links.
+
+    It descends the probability that a message is read, from 20 random perturbations of full size: on a (7, 4)
+    autoencoder one start in four to ten ends at the best. Batches of 300 to 1000 do equally well.
+
+    Args:
+        ball: the budget.
+        restarts: how many starts.
+        settings: any others of `Universal`'s.
+
+    >>> direct(Ball(1.0, "L2"), restarts=5).goal.name
+    'misread'
+    """
+    chosen = {"goal": MISREAD, "steps": 200, "lr": 0.05, "restarts": restarts, **settings}
+    return Universal(ball, **chosen)
