@@ -8,6 +8,7 @@ from trompe.defenses.adversarial import (
 )
 from trompe.defenses.detectors import ReconstructionError
 from trompe.defenses.guarded import Guarded, Rejecting
+from trompe.defenses.links import Averaged, Bank, Key, Keyed, LinkStep, phases, rotations
 from trompe.defenses.magnet import Collection, OutputDivergence, magnet
 from trompe.defenses.reconstruct import Reconstruct
 from trompe.defenses.squeeze import BitDepth, FeatureSqueezing, MedianSmoothing, SmoothBitDepth
@@ -15,10 +16,15 @@ from trompe.defenses.tamper import Mahalanobis, OutputUncertainty, Tail
 
 __all__ = [
     "AdversarialStep",
+    "Averaged",
+    "Bank",
     "BitDepth",
     "Collection",
     "FeatureSqueezing",
     "Guarded",
+    "Key",
+    "Keyed",
+    "LinkStep",
     "LogitPairingStep",
     "Mahalanobis",
     "MedianSmoothing",
@@ -31,5 +37,7 @@ __all__ = [
     "Strengthened",
     "Tail",
     "magnet",
+    "phases",
+    "rotations",
     "strengthened",
 ]

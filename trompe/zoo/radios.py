@@ -1,17 +1,24 @@
 """Radios: autoencoders for communication, trained in stages on messages that never come back."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
+from torch import Tensor, nn
 
+from trompe.attacks.arrival import Jamming
+from trompe.attacks.gradient import FGSM
 from trompe.core import random
+from trompe.core.domains import Vectors
 from trompe.core.errors import UserError
+from trompe.core.geometry import Ball
+from trompe.core.protocols import Attack, Step
 from trompe.core.steps import constant
 from trompe.data import Messages, Stream
-from trompe.models import CommsAutoencoder, CommsConfig
+from trompe.defenses import Bank, LinkStep
+from trompe.models import CommsAutoencoder, CommsConfig, radius_of
 from trompe.training import ClassifierStep, train
 from trompe.zoo.store import keep
 
@@ -20,6 +27,7 @@ __all__ = ["PUBLISHED", "RADIOS", "REDUCED", "Radio", "Stage", "is_radio", "radi
 RADIOS = ("mlp-7-4", "cnn-7-4")
 """The radios of Sadeghi & Larsson; any other architecture, n and k are trained by their name, too."""
 SNR = 5.0  # dB, where a card's error rate is measured
+Opponent = Literal["block", "bank", "jamming"]
 _NAME = re.compile(r"(?P<architecture>mlp|cnn)-(?P<n>-?\d+)-(?P<k>-?\d+)")
 
 
@@ -50,9 +58,13 @@ class Radio:
         model: its configuration.
         stages: of the training.
         seed: of the initial weights, the messages and the noise.
+        psr: of adversarial training, in dB, which takes up the radio where its training ends and goes through
+            the same stages again; None is none.
+        against: what it meets there: `"block"`, one step of the gradient for each block; `"bank"`,
+            perturbations that many messages share; `"jamming"`, random directions, a control.
 
     Raises:
-        UserError: a training of no stages.
+        UserError: a training of no stages, or against nobody that is known.
 
     >>> Radio().name
     'mlp-7-4'
@@ -61,19 +73,53 @@ class Radio:
     model: CommsConfig = field(default_factory=CommsConfig)
     stages: tuple[Stage, ...] = REDUCED
     seed: int = 0
+    psr: float | None = None
+    against: Opponent = "block"
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise UserError("a radio is trained in at least one stage")
+        if self.against not in get_args(Opponent):
+            raise UserError(
+                f"against must be one of {', '.join(get_args(Opponent))}, got {self.against!r}"
+            )
 
     @property
     def name(self) -> str:
-        """Architecture, n and k."""
-        return f"{self.model.architecture}-{self.model.n}-{self.model.k}"
+        """Architecture, n and k, and what it was trained against."""
+        name = f"{self.model.architecture}-{self.model.n}-{self.model.k}"
+        return name if self.psr is None else f"{name}-{self.against}{self.psr:g}"
 
     def settings(self) -> dict[str, Any]:
         """What the weights depend on."""
-        return {"radio": self.model, "stages": self.stages, "seed": self.seed}
+        plain = {"radio": self.model, "stages": self.stages, "seed": self.seed}
+        return plain if self.psr is None else {**plain, "psr": self.psr, "against": self.against}
+
+    def step(self, model: CommsAutoencoder, lr: float) -> Step:
+        """An update of the radio."""
+        if self.psr is None:
+            return ClassifierStep(model, lr, schedule=constant)
+        return LinkStep(model, self._opponent(self.psr), lr, schedule=constant)
+
+    def _opponent(self, psr: float) -> Attack:
+        ball = Ball(radius_of(psr, self.model.n), "L2")
+        if self.against == "bank":
+            return Bank(ball, (2 * self.model.n,), seed=self.seed)
+        if self.against == "jamming":
+            return _jamming(ball.eps)
+        return FGSM(ball, domain=Vectors(), early_stop=False)
+
+
+def _jamming(radius: float) -> Attack:
+    """Jamming as an attack, which looks at nothing."""
+    jam = Jamming(radius)
+
+    def attack(
+        model: nn.Module, x: Tensor, y: Tensor | None = None, *, seeds: Tensor | None = None
+    ) -> Tensor:
+        return jam(x)  # type: ignore[no-any-return]
+
+    return attack
 
 
 def is_radio(name: str) -> bool:
@@ -108,9 +154,12 @@ def radio(how: Radio, *, root: Path | str | None = None, progress: bool = True) 
     model = CommsAutoencoder(how.model, seed=how.seed)
 
     def fit(folder: Path) -> dict[str, Any]:
+        if how.psr is not None:
+            plain = replace(how, psr=None, against="block")
+            model.load_state_dict(radio(plain, root=root, progress=progress).state_dict())
         ended = [
             train(
-                ClassifierStep(model, stage.lr, schedule=constant),
+                how.step(model, stage.lr),
                 Stream(Messages(how.model.k), stage.batch, seed=10 * how.seed + number),
                 steps=stage.steps,
                 seed=10 * how.seed + number,
