@@ -1,20 +1,21 @@
 """`trompe audit`: a model in, a report out."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from trompe.cli.command import Command, DataRoot, option
 from trompe.cli.console import notice, progress, say
 from trompe.cli.files import require_folder
+from trompe.cli.links import Blocks, Comms, Psr, Snr, check_options, link_plan, received
 from trompe.cli.subjects import check_radius, data_for, device, users_code
 from trompe.cli.values import duration, radii, rate
 from trompe.core.errors import UserError
 from trompe.core.user_code import refuse_pickles
 
 if TYPE_CHECKING:
-    from trompe.audit import Plan
+    from trompe.audit import LinkPlan, Plan
     from trompe.reports import Metric, Report
 
 __all__ = ["Audit", "robust_accuracy"]
@@ -24,9 +25,9 @@ _ROBUST = re.compile(r"(?P<who>.+): robust accuracy at \S+ (?P<eps>[\d.e+-]+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Audit(Command):
-    """Examine an autoencoder or a classifier and write a report: HTML, Markdown and JSON.
+    """Examine an autoencoder, a classifier or a radio link and write a report: HTML, Markdown and JSON.
 
-    Without --model, trains a small VAE and a classifier on the data (seconds) and audits both.
+    Without --model or --comms, trains a small VAE and a classifier on the data (seconds) and audits both.
     Before it starts it says what it will cost. Ctrl-C leaves a usable partial report; --resume goes on.
     """
 
@@ -141,7 +142,8 @@ class Audit(Command):
         option(
             "Exit with code 1, after the report is written, if robust accuracy at the "
             "largest radius is below this share; of a defended model, that where each image "
-            "meets the worst of all attackers.",
+            "meets the worst of all attackers; of a radio link, the share of blocks that arrive "
+            "under the worst attacker of the largest power.",
             metavar="SHARE",
             default="never",
         ),
@@ -195,6 +197,10 @@ class Audit(Command):
     ] = "float32"
 
     data_root: DataRoot = None
+    comms: Comms = None
+    psr: Psr = None
+    snr: Snr = None
+    blocks: Blocks = None
 
     def plan(self) -> "Plan":
         """What the options ask for."""
@@ -233,17 +239,39 @@ class Audit(Command):
 
     def run(self, command: str) -> int:
         """Say the cost, audit, show the findings and where the report is."""
+        least = None if self.fail_under is None else rate(self.fail_under, "--fail-under")
+        given = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+        check_options(given, self.comms is not None)
+        with users_code(self.model, self.data, self.defense, self.autoencoder, self.comms):
+            report = self._image(command) if self.comms is None else self._link(self.comms, command)
+        _show(report, self.out.expanduser())
+        if least is None:
+            return 0
+        defended = self.defense is not None
+        return _gate(received(report) if self.comms else robust_accuracy(report, defended), least)
+
+    def _image(self, command: str) -> "Report":
         from trompe.audit import audit, estimate
 
-        least = None if self.fail_under is None else rate(self.fail_under, "--fail-under")
-        with users_code(self.model, self.data, self.defense, self.autoencoder):
-            plan = self.plan()
-            cost = estimate(plan)
-            notice(str(cost))
-            with progress("audit") as told:
-                report = audit(plan, command=command, cost=cost, progress=told)
-        _show(report, plan.out)
-        return 0 if least is None else _gate(report, least, self.defense is not None)
+        plan = self.plan()
+        cost = estimate(plan)
+        notice(str(cost))
+        with progress("audit") as told:
+            return audit(plan, command=command, cost=cost, progress=told)
+
+    def _link(self, comms: str, command: str) -> "Report":
+        from trompe.audit import audit_link, estimate_link
+
+        plan = self.link_plan(comms)
+        cost = estimate_link(plan)
+        notice(str(cost))
+        with progress("audit") as told:
+            return audit_link(plan, command=command, cost=cost, progress=told)
+
+    def link_plan(self, comms: str) -> "LinkPlan":
+        """What the options ask of a radio link."""
+        levels = self.psr, self.snr, self.blocks
+        return link_plan(comms, *levels, self.budget, self.seed, self.out, self.resume)
 
 
 def _show(report: "Report", folder: Path) -> None:
@@ -281,13 +309,12 @@ def robust_accuracy(report: "Report", defended: bool) -> "Metric | None":
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def _gate(report: "Report", least: float, defended: bool) -> int:
-    """The exit code of a pipeline: 1 where robust accuracy at the largest radius is too small."""
-    found = robust_accuracy(report, defended)
+def _gate(found: "Metric | None", least: float) -> int:
+    """The exit code of a pipeline: 1 where what is left at the largest radius or power is too small."""
     if found is None:
         raise UserError(
-            "--fail-under: this report holds no robust accuracy; it takes a classifier, and time to "
-            "measure it"
+            "--fail-under: this report holds no robust accuracy; it takes a classifier or a radio link, "
+            "and time to measure it"
         )
     enough = found.value >= least
     verb = "reaches" if enough else "is below"

@@ -61,9 +61,15 @@ _OURS: dict[str, tuple[str, ...]] = {
     "precision": ("dtype", "fp16", "bf16", "half", "amp", "mixed-precision"),
     "base-url": ("url", "mirror", "source"),
     "scale": ("mode", "preset", "fast", "quick"),
+    "comms": ("link", "radio", "communication", "code"),
+    "psr": ("power", "psr-db", "jsr"),
+    "snr": ("ebn0", "eb-n0", "ebno", "snr-db", "noise"),
+    "blocks": ("messages", "symbols", "trials", "max-blocks"),
     "surrogate": ("substitute", "source-model", "transfer-from"),
     "penalty": ("lambda", "lam", "c", "weight"),
 }  # fmt: skip
+_NEGATIVE = re.compile(r"-(inf|infinity|nan)\b.*", re.IGNORECASE)
+"""A value that looks like an option."""
 _ADVICE = {
     "batch-size": "batches are chosen to fit; there is nothing to set",
     "batch": "batches are chosen to fit; there is nothing to set",
@@ -122,6 +128,8 @@ def check_options(tokens: Sequence[str], known: Iterable[str], command: str) -> 
     for word in tokens:
         if word == "--":
             return
+        if _NEGATIVE.fullmatch(word):
+            continue
         match = re.match(r"--?([A-Za-z][\w-]*)", word)
         if match is None or word.split("=")[0] in ("-h", "--help", "-H", "--help-verbose"):
             continue

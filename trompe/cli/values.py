@@ -2,13 +2,15 @@
 
 import math
 import re
+from contextlib import suppress
 
 from trompe.core.errors import UserError
 
-__all__ = ["duration", "radii", "radius", "rate"]
+__all__ = ["duration", "levels", "radii", "radius", "rate"]
 
 _NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
 _RADIUS = re.compile(rf"({_NUMBER})(?:/({_NUMBER}))?", re.IGNORECASE)
+_MOST = 1000  # levels of a range
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|m|s|)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 
@@ -68,6 +70,31 @@ def duration(text: str, option: str = "--budget") -> float:
     if not (whole and total > 0):
         raise UserError(f"{option}: expected a time such as 90s, 20m or 1h, got {text!r}")
     return total
+
+
+def levels(text: str, option: str) -> tuple[float, ...]:
+    """The levels in dB in `-10,-6,-2` or in `0:14:2`, a range with both its ends.
+
+    Raises:
+        UserError: something else.
+
+    >>> levels("-10,-6,-2", "--psr"), levels("0:3:1.5", "--snr")
+    ((-10.0, -6.0, -2.0), (0.0, 1.5, 3.0))
+    """
+    try:
+        parts = [float(part) for part in text.split(":")]
+        if len(parts) == 1:
+            return (parts[0],)
+        start, stop, step = (*parts, 1.0)[:3]
+        count = math.floor((stop - start) / step + 1e-9) + 1
+        if len(parts) <= 3 and step > 0 and 1 <= count <= _MOST:
+            return tuple(round(start + step * place, 9) for place in range(count))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        with suppress(ValueError):
+            return tuple(float(part) for part in text.split(","))
+    raise UserError(
+        f"{option}: expected levels in dB such as -10,-6,-2 or a range such as 0:14:1, got {text!r}"
+    )
 
 
 def rate(value: float, option: str) -> float:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 __all__ = [
     "Block",
     "Cell",
+    "Constellation",
     "Curve",
     "Forest",
     "Grid",
@@ -282,4 +283,37 @@ class Grid:
         )
 
 
-Block: TypeAlias = Table | Curve | Forest | Grid
+@dataclass(frozen=True)
+class Constellation:
+    """What a radio link sends, in the plane of each channel use, and one perturbation of it.
+
+    Args:
+        uses: channel uses of a block, n.
+        codebook: the block of each message, n numbers in phase and, where there are any, n in quadrature;
+            none of them where there are too many to be seen.
+        perturbation: the same numbers of what an attacker adds.
+        deviation: of the noise in each real dimension.
+
+    Raises:
+        ValueError: for a block of another length than n or 2n.
+    """
+
+    caption: str
+    uses: int
+    codebook: tuple[tuple[float, ...], ...]
+    perturbation: tuple[float, ...]
+    deviation: float = 0.0
+    note: str = ""
+    threat: str = ""
+
+    def __post_init__(self) -> None:
+        codebook = tuple(_floats(block) for block in self.codebook)
+        store(self, codebook=codebook, perturbation=_floats(self.perturbation))
+        sizes = {len(block) for block in (*codebook, self.perturbation)}
+        if self.uses < 1 or len(sizes) > 1 or not sizes <= {self.uses, 2 * self.uses}:
+            raise ValueError(
+                f"constellation {self.caption!r} needs {self.uses} or {2 * self.uses} numbers in each block"
+            )
+
+
+Block: TypeAlias = Table | Curve | Forest | Grid | Constellation

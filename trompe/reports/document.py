@@ -17,6 +17,7 @@ from typing import Literal, Protocol, TypeAlias, get_args
 from trompe.reports.blocks import (
     Block,
     Cell,
+    Constellation,
     Curve,
     Forest,
     Grid,
@@ -33,6 +34,7 @@ __all__ = [
     "Block",
     "Cell",
     "Check",
+    "Constellation",
     "Curve",
     "Finding",
     "Forest",

@@ -6,6 +6,7 @@ forbids it to) and runs no script. Whatever comes from outside is escaped.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,10 +15,16 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from trompe.reports import figures
-from trompe.reports.document import SEVERITIES, Cell, Curve, Forest, Grid, Report
+from trompe.reports import figures, radio
+from trompe.reports.document import SEVERITIES, Cell, Constellation, Curve, Forest, Grid, Report
 from trompe.reports.images import png
-from trompe.reports.tables import curve_table, doctor_summary, metrics_table, threat_models
+from trompe.reports.tables import (
+    curve_table,
+    doctor_summary,
+    metrics_table,
+    perturbation_table,
+    threat_models,
+)
 from trompe.reports.wording import amount, cell, value
 
 if TYPE_CHECKING:
@@ -53,6 +60,7 @@ def html(report: Report) -> str:
         metrics=metrics_table(report.metrics),
         threats=threat_models(report.metrics),
         draw=_draw,
+        drawings=_drawings,
         swatch=_swatch,
         amount=amount,
         entry=lambda _, cell: value(cell),
@@ -71,6 +79,7 @@ def _template() -> Template:
         "kind": _kind,
         "numeric": _numeric,
         "data": curve_table,
+        "entries": perturbation_table,
         "png": png,
         "aspect": _aspect,
         "moment": _moment,
@@ -88,6 +97,18 @@ def _style() -> Html:
 def _draw(block: Curve | Forest) -> Html:
     drawing = figures.curve(block) if isinstance(block, Curve) else figures.forest(block)
     return Html(drawing)
+
+
+def _drawings(block: Constellation) -> list[tuple[str, str]]:
+    """The constellation, if its blocks are given, and the perturbation: a name and an SVG in base64."""
+    drawn = []
+    if block.codebook:
+        points = radio.constellation(
+            block.codebook, block.uses, block.perturbation, block.deviation
+        )
+        drawn.append(("Constellation", points))
+    drawn.append(("Perturbation", radio.stems(block.perturbation, block.uses)))
+    return [(name, base64.b64encode(svg.encode()).decode("ascii")) for name, svg in drawn]
 
 
 def _swatch(index: int) -> Html:

@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from trompe.reports.document import (
+    Block,
     Cell,
     Check,
+    Constellation,
     Curve,
     Finding,
     Forest,
@@ -32,6 +34,7 @@ __all__ = [
     "markdown_table",
     "metric",
     "metrics_table",
+    "perturbation_table",
     "pivot",
     "records_table",
     "threat_models",
@@ -88,6 +91,16 @@ def forest_table(forest: Forest) -> Table:
     ]
     columns = (forest.x_label, *forest.groups)
     return Table(forest.caption, columns, tuple(rows), forest.note, forest.threat)
+
+
+def perturbation_table(drawn: Constellation) -> Table:
+    """The perturbation of a constellation, one row per channel use."""
+    parts = ("in phase", "in quadrature")[: len(drawn.perturbation) // drawn.uses]
+    rows: list[tuple[Cell, ...]] = [
+        (use + 1, *(f"{x:+.3f}" for x in drawn.perturbation[use :: drawn.uses]))
+        for use in range(drawn.uses)
+    ]
+    return Table(drawn.caption, ("channel use", *parts), tuple(rows), drawn.note, drawn.threat)
 
 
 def doctor_summary(checks: Sequence[Check]) -> str:
@@ -238,7 +251,7 @@ def _grid(grid: Grid) -> list[str]:
     return [*lines, "The images are in `report.html`.", markdown_table(table)]
 
 
-def _block(block: Table | Curve | Forest | Grid) -> list[str]:
+def _block(block: Block) -> list[str]:
     match block:
         case Table():
             return _captioned(block)
@@ -248,6 +261,8 @@ def _block(block: Table | Curve | Forest | Grid) -> list[str]:
             return _captioned(forest_table(block))
         case Grid():
             return _grid(block)
+        case Constellation():
+            return [*_captioned(perturbation_table(block)), "It is drawn in `report.html`."]
 
 
 def _section(section: Section) -> list[str]:

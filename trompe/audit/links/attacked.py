@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
+
 from trompe.audit.links.attackers import ATTACKERS, JAMMING, Attacker
 from trompe.audit.links.bench import Bench
 from trompe.audit.links.checks import diagnosed, verdict
@@ -11,12 +13,23 @@ from trompe.audit.links.numbers import crossing, metric_of, passing, rate, serie
 from trompe.audit.part import Part, severity
 from trompe.evaluation.block_error import Count
 from trompe.evaluation.records import Record
-from trompe.reports import Block, Cell, Curve, Finding, Metric, Section, Table, measured
+from trompe.reports import (
+    Block,
+    Cell,
+    Constellation,
+    Curve,
+    Finding,
+    Metric,
+    Section,
+    Table,
+    measured,
+)
 
 __all__ = ["examine"]
 
 _TIMES = (30.0, 10.0, 3.0, 1.5)  # as many block errors as jamming causes
 _SPARED = (15.0, 10.0, 5.0, 0.0)  # dB below the link's own power that are enough
+_DRAWN = 64  # messages, beyond which a constellation is a cloud
 _MOST = 0.5  # a block error rate that nobody calls tenfold of anything
 _SAID = {
     "white box": "An attacker who knows {name}",
@@ -180,7 +193,7 @@ def _section(view: _View) -> Section:
         "of a block, in dB. Each attacker searches in several ways, and sends the strongest by draws that "
         "are not reported here."
     )
-    blocks: list[Block] = [_table(view), _figure(view)]
+    blocks: list[Block] = [_table(view), _figure(view), *_drawn(view)]
     return Section(f"What does one vector do to {bench.name}?", text, tuple(blocks))
 
 
@@ -202,6 +215,28 @@ def _table(view: _View) -> Table:
         "Wilson 95% intervals. The gain is the power that jamming needs beyond the attacker's to lose as "
         "many blocks.",
     )
+
+
+def _drawn(view: _View) -> list[Constellation]:
+    """What is sent, and the vector of whoever knows most at the middle one of the powers."""
+    bench = view.bench
+    if not bench.attackers:
+        return []
+    who, psr = bench.attackers[0], bench.plan.psr[(len(bench.plan.psr) - 1) // 2]
+    seen = bench.link.messages <= _DRAWN
+    with torch.no_grad():
+        words = tuple(map(tuple, bench.link.codebook().tolist())) if seen else ()
+    return [
+        Constellation(
+            f"What is sent, and where the vector of the {who.name} moves it at a PSR of {psr:g} dB",
+            bench.link.uses,
+            words,
+            tuple(bench.interference(who, psr).delta[0].detach().tolist()),
+            bench.link.channel_at(bench.reference).deviation,
+            f"Circles: one deviation of the noise at {bench.reference:g} dB." if seen else "",
+            who.threat,
+        )
+    ]
 
 
 def _fold(ratio: float) -> str:

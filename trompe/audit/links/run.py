@@ -8,13 +8,16 @@ from functools import partial
 from torch import nn
 
 from trompe import zoo
+from trompe.attacks.universal import MISLEAD, Universal
 from trompe.audit.links import attacked, clean, noise
 from trompe.audit.links.bench import ENOUGH, Bench
 from trompe.audit.links.plan import LinkPlan
 from trompe.audit.paper import Paper, check_folder, conduct
 from trompe.audit.part import Part, Progress, Store
 from trompe.core.errors import UserError
+from trompe.core.geometry import Ball
 from trompe.core.user_code import call, is_spec, refuse_pickles
+from trompe.data import Messages, Stream
 from trompe.evaluation.block_error import Condition, block_errors
 from trompe.evaluation.cases import fingerprint, weights_digest
 from trompe.models import HAMMING_7_4, BlockCode, CommsConfig, Link
@@ -27,8 +30,9 @@ _HAMMING = "hamming-7-4"
 _LARGEST = 8  # bits of a substitute that is trained on the way
 _LEAST = 10_000  # blocks of a point, however small the budget
 _TIMED = 1 << 16
-_LEARNING = 4e7  # blocks that learning two attackers' vectors at one power costs
-_TRAINING = 2.5e7  # blocks that training a substitute costs
+_STEPS = 20  # of learning, to time one
+_LEARNING = 6000  # steps that the vectors of both attackers take at one power
+_TRAINING = 12_000  # steps that a substitute takes
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,11 @@ def estimate_link(plan: LinkPlan) -> LinkEstimate:
 
 
 def _estimate(link: Link, plan: LinkPlan) -> LinkEstimate:
-    start = time.perf_counter()
-    block_errors(link, {0: Condition(0.0)}, blocks=_TIMED, errors=_TIMED)
-    each = (time.perf_counter() - start) / _TIMED
+    each, step = _timed(link)
     substitute = _substitute(link, plan.seed)
     new = substitute is not None and not zoo.path(substitute).exists()
-    training = _TRAINING * each if new else 0.0
-    fixed = training + len(plan.psr) * _LEARNING * each
+    training = _TRAINING * step if new else 0.0
+    fixed = training + len(plan.psr) * _LEARNING * step
     points = 4 + 10 * len(
         plan.psr
     )  # those that end a curve take all their blocks, others a few errors
@@ -111,6 +113,17 @@ def _estimate(link: Link, plan: LinkPlan) -> LinkEstimate:
         room = max(0.0, 0.7 * plan.budget - fixed)
         blocks = min(blocks, max(_LEAST, int(room / (points * each))))
     return LinkEstimate(blocks, fixed + points * blocks * each, training)
+
+
+def _timed(link: Link) -> tuple[float, float]:
+    """Seconds of a block that is sent, and of a step in which a vector is learned."""
+    start = time.perf_counter()
+    block_errors(link, {0: Condition(0.0)}, blocks=_TIMED, errors=_TIMED)
+    middle = time.perf_counter()
+    Universal(Ball(1.0, "L2"), MISLEAD, steps=_STEPS).fit(
+        link.receiver, Stream(Messages(link.bits), 1000), head=link.heard(0.0)
+    )
+    return (middle - start) / _TIMED, (time.perf_counter() - middle) / _STEPS
 
 
 def audit_link(
