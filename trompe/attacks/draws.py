@@ -1,6 +1,8 @@
 """What every search for a shared perturbation does with its batches: draw, compare, differentiate."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -10,13 +12,32 @@ from torch import Tensor, nn
 from trompe.core import random
 from trompe.core.errors import UserError, is_severed
 
-__all__ = ["CHECKS", "endless", "gradient", "keys", "least", "require_eval"]
+__all__ = ["Draw", "best", "drawn", "endless", "gradient", "keys", "require_eval"]
 
-CHECKS = 20
-"""Batches on which what was found in several ways is compared."""
 T = TypeVar("T")
-Draw = TypeVar("Draw")
 Tail = Callable[[Tensor], Tensor]
+_CHECKS = 20  # batches of the first comparison
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Values at a site `(B, *site)` and their labels; all that is done to them may meet the same noise."""
+
+    v: Tensor
+    y: Tensor
+    seeds: Tensor
+    number: int
+
+    def noise(self) -> AbstractContextManager[object]:
+        """Let modules draw what belongs to these values."""
+        return random.streams(self.seeds, self.number)
+
+
+def drawn(batch: Sequence[Tensor], head: Tail | None, seeds: Tensor, number: int) -> Draw:
+    """What the head makes of a batch with the noise of that number."""
+    with torch.no_grad(), random.streams(seeds, 2 * number):
+        v = batch[0] if head is None else head(batch[0])
+    return Draw(v, batch[1], seeds, 2 * number + 1)
 
 
 def keys(seed: int, batch: Sequence[Tensor]) -> Tensor:
@@ -46,14 +67,22 @@ def endless(batches: Iterable[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
         )
 
 
-def least(loss: Callable[[T, Draw], Tensor], candidates: Sequence[T], draws: Iterable[Draw]) -> T:
-    """Of several candidates the one of the least total loss over the next `CHECKS` draws."""
-    with torch.no_grad():
-        totals = [
-            [float(loss(candidate, draw)) for candidate in candidates]
-            for draw in islice(draws, CHECKS)
-        ]
-    return candidates[int(torch.tensor(totals, dtype=torch.float64).sum(0).argmin())]
+def best(loss: Callable[[T, Draw], Tensor], candidates: Sequence[T], draws: Iterator[Draw]) -> T:
+    """Of several candidates the one of the least loss, by halving (Jamieson & Talwalkar 2016).
+
+    All are compared on the same further draws; the better half of them goes on to twice as many.
+    """
+    checks = _CHECKS
+    while len(candidates) > 1:
+        with torch.no_grad():
+            totals = [
+                [float(loss(candidate, draw)) for candidate in candidates]
+                for draw in islice(draws, checks)
+            ]
+        order = torch.tensor(totals, dtype=torch.float64).sum(0).argsort(stable=True).tolist()
+        candidates = [candidates[place] for place in order[: len(candidates) // 2]]
+        checks *= 2
+    return candidates[0]
 
 
 def gradient(loss: Tensor, delta: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ and a universal perturbation of images (Moosavi-Dezfooli et al. 2017) differ onl
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, Literal, get_args
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from trompe.attacks.arrival import Arrival
-from trompe.attacks.draws import endless, gradient, keys, least, require_eval
+from trompe.attacks.draws import Draw, best, drawn, endless, gradient, keys, require_eval
 from trompe.attacks.goals import DAMAGE, FLIP, MISLEAD, MISREAD, Goal
 from trompe.core import random
 from trompe.core.domains import Vectors
@@ -249,44 +250,35 @@ class Universal:
         source, learners = endless(batches), list[ShiftStep]()
         for number, batch in enumerate(islice(source, self.steps)):
             if not learners:
-                learners = self._learners(tail, _values(batch[0], head), head, seed)
-            for step in learners:
-                factor = step.schedule(number / max(1, self.steps - 1))
-                step.optimizer.param_groups[0]["lr"] = step.rate * factor
-                with random.streams(keys(seed, batch), number):
-                    step(*batch)
+                learners = self._learners(tail, _values(batch[0], head), seed)
+            with random.streams(keys(seed, batch), number) as noise:
+                with torch.no_grad():
+                    v = batch[0] if head is None else head(batch[0])
+                begun = noise.calls
+                for step in learners:
+                    noise.calls = begun
+                    step.set_rate(number / max(1, self.steps - 1))
+                    step(v, batch[1])
         if not learners:
             raise UserError("there are no batches to learn a perturbation on")
-        shifts = [step.shift.eval() for step in learners]
-        return shifts[0] if self.restarts == 1 else self._best(shifts, tail, source, head, seed)
+        draws = (
+            drawn(batch, head, keys(seed, batch), number)
+            for number, batch in enumerate(source, self.steps)
+        )
+        return best(partial(self._objective, tail), [step.shift.eval() for step in learners], draws)
 
-    def _learners(
-        self, tail: Tail, like: Tensor, head: Tail | None, seed: int
-    ) -> list["ShiftStep"]:
+    def _learners(self, tail: Tail, like: Tensor, seed: int) -> list["ShiftStep"]:
         """One for each restart; the first begins where the only one would."""
         starts = [seed, *random.seeds(seed, self.restarts)[1:].tolist()]
-        steps = [self.step(tail, like.shape[1:], head=head, seed=start) for start in starts]
+        steps = [self.step(tail, like.shape[1:], seed=start) for start in starts]
         for step in steps:
             step.shift.to(like)
         return steps
 
-    def _best(
-        self,
-        shifts: Sequence[Perturbation],
-        tail: Tail,
-        batches: Iterator[Sequence[Tensor]],
-        head: Tail | None,
-        seed: int,
-    ) -> Perturbation:
-        """The one of the least mean loss and price on batches that none of them has learned from."""
-
-        def objective(shift: Perturbation, draw: tuple[int, Sequence[Tensor]]) -> Tensor:
-            number, batch = draw
-            with random.streams(keys(seed, batch), number):
-                v = batch[0] if head is None else head(batch[0])
-                return self.losses(tail, shift, v, batch[1]).mean() + self.price(shift.delta)
-
-        return least(objective, shifts, enumerate(batches, self.steps))
+    def _objective(self, tail: Tail, shift: Perturbation, draw: Draw) -> Tensor:
+        """What is descended, on values that none was learned from."""
+        with draw.noise():
+            return self.losses(tail, shift, draw.v, draw.y).mean() + self.price(shift.delta)
 
 
 def _values(batch: Tensor, head: Tail | None) -> Tensor:
@@ -327,6 +319,10 @@ class ShiftStep:
         else:
             self.rate = how.lr
             self.optimizer = torch.optim.Adam(self.shift.parameters(), lr=self.rate)
+
+    def set_rate(self, progress: float) -> None:
+        """The optimiser's rate at a share of the way, by the schedule."""
+        self.optimizer.param_groups[0]["lr"] = self.rate * self.schedule(progress)
 
     def _descended(self, grad: Tensor) -> Tensor:
         """What the optimiser is given: under a ball a direction of unit size.

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trompe.attacks.draws import endless, gradient, keys, least, require_eval
+from trompe.attacks.draws import Draw, best, drawn, endless, gradient, keys, require_eval
 from trompe.attacks.goals import MISREAD
 from trompe.attacks.universal import Perturbation, Tail, Universal
 from trompe.core import random
@@ -27,44 +27,32 @@ from trompe.core.protocols import Domain
 
 __all__ = ["IterativeUniversal", "PrincipalUniversal", "direct"]
 
+_HELD_OUT = 2**20  # the number of the first draw that candidates are compared on
 _DOUBLINGS = 20  # a step of more than a million radii is none
 Batches = Iterator[Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
-class _Site:
-    """The tail, and what makes the values before it."""
+class _Reader:
+    """The tail, as it answers to perturbed values."""
 
     tail: Tail
-    head: Tail | None
     domain: Domain
 
-    def draw(self, batch: Sequence[Tensor], seeds: Tensor, number: int) -> "_Draw":
-        """A batch's values at the site, with noise of their own."""
-        with random.streams(seeds, 2 * number):
-            v = batch[0] if self.head is None else self.head(batch[0])
-        return _Draw(self, v, batch[1], seeds, 2 * number + 1)
-
-
-@dataclass(frozen=True)
-class _Draw:
-    """Values at a site `(B, *site)` and their labels; whatever is added to them meets the same noise."""
-
-    site: _Site
-    v: Tensor
-    y: Tensor
-    seeds: Tensor
-    number: int
-
-    def scores(self, delta: Tensor) -> Tensor:
+    def scores(self, draw: Draw, delta: Tensor) -> Tensor:
         """Of `(k B, *site)` perturbations, k of each value: `(k B, K)`."""
-        v = self.v.repeat(len(delta) // len(self.v), *[1] * (self.v.ndim - 1))
-        with random.streams(self.seeds, self.number):
-            return self.site.tail(self.site.domain.project(v + delta))
+        v = draw.v.repeat(len(delta) // len(draw.v), *[1] * (draw.v.ndim - 1))
+        with draw.noise():
+            return self.tail(self.domain.project(v + delta))
 
-    def wrong(self, delta: Tensor) -> Tensor:
+    def wrong(self, draw: Draw, delta: Tensor) -> Tensor:
         """Which of them mislead, `(k B,)`."""
-        return self.scores(delta).argmax(1) != self.y.repeat(len(delta) // len(self.y))
+        return self.scores(draw, delta).argmax(1) != draw.y.repeat(len(delta) // len(draw.y))
+
+    def kept(self, shift: Perturbation, draw: Draw) -> Tensor:
+        """How surely the values are still read under a perturbation."""
+        with draw.noise():
+            return MISREAD.loss(self.tail(shift(draw.v)), draw.y).mean()
 
 
 @dataclass(frozen=True)
@@ -105,9 +93,9 @@ class _Search(ABC):
             UserError: a tail in train mode, too few batches, no gradient path, no step that misleads.
         """
         require_eval(tail, head)
-        site, source = _Site(tail, head, self.domain), endless(batches)
+        reader, source = _Reader(tail, self.domain), endless(batches)
         with torch.no_grad():
-            found = self.candidates(site, source, seed)
+            found = self.candidates(reader, head, source, seed)
             size = norm(found, self.ball.norm)
             if not bool(size.any()):
                 raise UserError(
@@ -115,30 +103,31 @@ class _Search(ABC):
                     "draw, or nothing at the site changes its answer"
                 )
             found = found[size > 0] * per_example(self.ball.eps / size[size > 0], found)
-            draws = (site.draw(batch, keys(seed, batch), -1 - n) for n, batch in enumerate(source))
-            return least(
-                _kept, [Perturbation(p[None], domain=self.domain).eval() for p in found], draws
-            )
+        shifts = [Perturbation(p[None], domain=self.domain).eval() for p in found]
+        draws = (
+            drawn(batch, head, keys(seed, batch), n) for n, batch in enumerate(source, _HELD_OUT)
+        )
+        return best(reader.kept, shifts, draws)
 
     @abstractmethod
-    def candidates(self, site: _Site, batches: Batches, seed: int) -> Tensor:
+    def candidates(self, reader: _Reader, head: Tail | None, batches: Batches, seed: int) -> Tensor:
         """Perturbations `(R, *site)` of any length, to be scaled and compared."""
 
-    def _nearest(self, draw: _Draw, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _nearest(self, reader: _Reader, draw: Draw, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The shortest step from `at` `(B, *site)` along the gradient towards any other class.
 
         Its direction `(B, *site)`, its length `(B,)`, infinite where no step misleads, and the gradient.
         All classes are tried in one batch.
         """
-        classes = draw.scores(at).shape[1]
+        classes = reader.scores(draw, at).shape[1]
         towards = torch.arange(classes, device=at.device).repeat_interleave(len(at))
         start = at.repeat(classes, *[1] * (at.ndim - 1))
         with torch.enable_grad():
             point = start.clone().requires_grad_()
-            slope = -gradient(cross_entropy(draw.scores(point), towards).sum(), point)
+            slope = -gradient(cross_entropy(reader.scores(draw, point), towards).sum(), point)
         direction = self.ball.steepest(slope)
         length = self._shortest(
-            lambda t: draw.wrong(start + per_example(t, start) * direction), start
+            lambda t: reader.wrong(draw, start + per_example(t, start) * direction), start
         )
         length = length.masked_fill(towards == draw.y.repeat(classes), math.inf)
         length, best = length.view(classes, -1).min(0)
@@ -159,11 +148,6 @@ class _Search(ABC):
             enough = misleads(middle)
             low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
         return high.masked_fill(never, math.inf)
-
-
-def _kept(shift: Perturbation, draw: _Draw) -> Tensor:
-    """How surely a draw is still read, under one candidate."""
-    return MISREAD.loss(draw.scores(shift.delta.expand_as(draw.v)), draw.y).mean()
 
 
 @dataclass(frozen=True)
@@ -212,17 +196,17 @@ class IterativeUniversal(_Search):
         if self.draws < 1 or self.restarts < 1:
             raise UserError("draws and restarts must be at least 1")
 
-    def candidates(self, site: _Site, batches: Batches, seed: int) -> Tensor:
+    def candidates(self, reader: _Reader, head: Tail | None, batches: Batches, seed: int) -> Tensor:
         """One for each restart."""
-        keys, p = random.seeds(seed, self.restarts), None
+        seeds, p = random.seeds(seed, self.restarts), None
         for number, batch in enumerate(islice(batches, self.draws)):
-            with random.streams(keys, number):
+            with random.streams(seeds, -1 - number):
                 rows = (random.uniform((self.restarts,)) * len(batch[0])).long()
             rows = rows.to(batch[0].device)
-            draw = site.draw([part[rows] for part in batch[:2]], keys, number)
+            draw = drawn([part[rows] for part in batch[:2]], head, seeds, number)
             p = torch.zeros_like(draw.v) if p is None else p
-            direction, length, _ = self._nearest(draw, p)
-            moves = ~draw.wrong(p) & length.isfinite()
+            direction, length, _ = self._nearest(reader, draw, p)
+            moves = ~reader.wrong(draw, p) & length.isfinite()
             p = self.ball.project(p + per_example(length.where(moves, 0), p) * direction)
         if p is None:
             raise UserError("there are no batches to find a perturbation on")
@@ -270,13 +254,13 @@ class PrincipalUniversal(_Search):
         if self.examples < 1:
             raise UserError("examples must be at least 1")
 
-    def candidates(self, site: _Site, batches: Batches, seed: int) -> Tensor:
+    def candidates(self, reader: _Reader, head: Tail | None, batches: Batches, seed: int) -> Tensor:
         """Both signs of the direction."""
         rows: list[Tensor] = []
         missing = self.examples
         for number, batch in enumerate(batches):
             part = [column[:missing] for column in batch]
-            rows.append(self._rows(site.draw(part, keys(seed, part), number)))
+            rows.append(self._rows(reader, drawn(part, head, keys(seed, part), number)))
             missing -= len(part[0])
             if missing <= 0:
                 break
@@ -290,11 +274,11 @@ class PrincipalUniversal(_Search):
         )
         return torch.cat([top, -top])
 
-    def _rows(self, draw: _Draw) -> Tensor:
+    def _rows(self, reader: _Reader, draw: Draw) -> Tensor:
         """What is stacked for the values that are right and can be misled."""
         start = torch.zeros_like(draw.v)
-        direction, length, slope = self._nearest(draw, start)
-        kept = ~draw.wrong(start) & length.isfinite()
+        direction, length, slope = self._nearest(reader, draw, start)
+        kept = ~reader.wrong(draw, start) & length.isfinite()
         return (direction if self.normalised else slope)[kept]
 
 
