@@ -6,7 +6,7 @@ the same jamming up to its power: differences between them are paired, and noise
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -34,11 +34,9 @@ __all__ = [
 
 Key = TypeVar("Key")
 Interference = Perturbation | Jamming
-Found = tuple[Sequence[Key], Tensor]
 ENOUGH = 100
 """Errors at which a point is known to a tenth of itself."""
-BATCH = 2**12
-TOGETHER = 2  # conditions at once: more would leave the cache
+BATCH = 2**13
 NOISE, JAMMING, ARRIVAL, RECEIVER = range(4)
 
 
@@ -116,10 +114,9 @@ def block_errors(
     counts = {key: Count() for key in conditions}
     live = list(conditions)
     for number, size in enumerate(_batches(link, blocks)):
-        for keys, wrong in trials.wrong(number, size, live):
-            sent = size * link.messages
-            for key, more in zip(keys, wrong.sum((0, 2)).tolist(), strict=True):
-                counts[key] = Count(counts[key].errors + more, counts[key].blocks + sent)
+        for key, wrong in trials.wrong(number, size, live):
+            found = counts[key]
+            counts[key] = Count(found.errors + int(wrong.sum()), found.blocks + wrong.numel())
         live = [key for key in live if counts[key].errors < errors]
         if not live:
             break
@@ -203,7 +200,7 @@ def compared(
     pair = _Trials(link, {0: one}, seed), _Trials(second, {0: other}, seed)
     tallies, total, squares, n = [0, 0], 0, 0, 0
     for number, size in enumerate(_batches(link, blocks)):
-        first, last = (trials.wrong(number, size, [0])[0][1] for trials in pair)
+        first, last = (next(trials.wrong(number, size, [0]))[1] for trials in pair)
         tallies = [tallies[0] + int(first.sum()), tallies[1] + int(last.sum())]
         total, squares = tallies[0] - tallies[1], squares + int((first != last).sum())
         n += first.numel()
@@ -264,13 +261,12 @@ class _Trials:
         self.receiver = receiver_of(link.receiver, self.like)
         sent = self.receiver.first(self.like.T, affine=True)
         self.forms = {key: self._forms(met.interference) for key, met in conditions.items()}
-        self.held = {  # what is the same for all blocks of a message, (h, M, 1, 1)
-            key: (sent + forms if forms.shape[1] == 1 else sent)[..., None, None]
+        self.held = {  # what is the same for all blocks of a message, (h, M, 1)
+            key: (sent + forms if forms.shape[1] == 1 else sent)[..., None]
             for key, forms in self.forms.items()
         }
         self.deviations = {
-            key: sent.new_full((1, 1), link.channel_at(met.snr).deviation)
-            for key, met in conditions.items()
+            key: link.channel_at(met.snr).deviation for key, met in conditions.items()
         }
 
     def _forms(self, interference: Interference | None) -> Tensor:
@@ -291,26 +287,21 @@ class _Trials:
         return self.receiver.first(forms.to(self.like).T)
 
     @torch.inference_mode()
-    def wrong(self, number: int, size: int, keys: Sequence[Key]) -> list[Found[Key]]:
-        """Which of `size` blocks of each message are in error: some keys at a time, with `(M, K, size)`."""
+    def wrong(self, number: int, size: int, keys: Iterable[Key]) -> Iterator[tuple[Key, Tensor]]:
+        """Which of `size` blocks of each message are in error, `(M, size)`, under each of some conditions."""
         seeds = random.seeds(self.seed, torch.arange(4 * number, 4 * number + 4)).tolist()
-        noise = self._noise(seeds[NOISE], size)[:, :, None]
+        noise = self._noise(seeds[NOISE], size)
+        heard = torch.empty_like(noise)
         jam: Tensor | None = None
-        found = []
-        for few in (keys[n : n + TOGETHER] for n in range(0, len(keys), TOGETHER)):
-            held = torch.cat([self.held[key] for key in few], 2)
-            heard = torch.addcmul(held, torch.cat([self.deviations[key] for key in few]), noise)
-            for place, key in enumerate(few):
-                met, forms = self.conditions[key].interference, self.forms[key]
-                if isinstance(met, Jamming):
-                    jam = self._jamming(seeds[JAMMING], size) if jam is None else jam
-                    heard[:, :, place].add_(jam, alpha=met.radius)
-                elif forms.shape[1] > 1:
-                    heard[:, :, place] += forms[
-                        :, self._which(seeds[ARRIVAL], size, forms.shape[1])
-                    ]
-            found.append((few, self.receiver.wrong(heard, seeds[RECEIVER])))
-        return found
+        for key in keys:
+            met, forms = self.conditions[key].interference, self.forms[key]
+            torch.add(self.held[key], noise, alpha=self.deviations[key], out=heard)
+            if isinstance(met, Jamming):
+                jam = self._jamming(seeds[JAMMING], size) if jam is None else jam
+                heard.add_(jam, alpha=met.radius)
+            elif forms.shape[1] > 1:
+                heard += forms[:, self._which(seeds[ARRIVAL], size, forms.shape[1])]
+            yield key, self.receiver.wrong(heard, seeds[RECEIVER])
 
     def _noise(self, seed: int, size: int) -> Tensor:
         """Noise of unit deviation after the first part, `(h, M, size)`."""
@@ -336,7 +327,8 @@ class _Trials:
         """Standard normal rows `(M * size, width)`."""
         generator = torch.Generator(self.like.device).manual_seed(seed)
         rows = len(self.like) * size
-        return torch.randn(rows, width, generator=generator, device=self.like.device)
+        drawn = torch.randn(rows, width, generator=generator, device=self.like.device)
+        return drawn.to(self.like.dtype)
 
     def _columns(self, rows: Tensor) -> Tensor:
         made = self.receiver.first(rows.T)

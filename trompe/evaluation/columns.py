@@ -1,11 +1,10 @@
 """Receivers as matrices over columns: what a Monte Carlo of millions of blocks spends its time on.
 
 A receiver of affine layers and pointwise functions is multiplied out, so that a convolution over fourteen
-numbers becomes one matrix. Blocks are columns, `(numbers, M, K, B)`: B of each of M messages under each of K
-conditions. The scores of all messages less that of the one sent, `W - W[s]`, are then one batched product,
-and a block is in error where one of them is above zero. The first layer meets codebook, interference and
-noise apart, `W(x + p + w) = W x + W p + W w`, and so the noise once for all conditions. Any other receiver is
-called as it is.
+numbers becomes one matrix. Blocks are columns, `(numbers, M, B)`: B of each of M messages. The scores of all
+messages less that of the one sent, `W - W[s]`, are then one batched product, and a block is in error where
+one of them is above zero. The first layer meets codebook, interference and noise apart, `W(x + p + w) = W x +
+W p + W w`, and so the noise once for all conditions. Any other receiver is called as it is.
 """
 
 from collections.abc import Sequence
@@ -37,9 +36,9 @@ class Receiver(Protocol):
         ...
 
     def wrong(self, h: Tensor, seed: int) -> Tensor:
-        """Whether blocks `(h, M, K, B)` are read as another message, `(M, K, B)`; `h` is used up.
+        """Whether blocks `(h, M, B)` are read as another message than theirs, `(M, B)`; `h` is used up.
 
-        The seed names the draws of a receiver that draws: a block's are the same under all conditions.
+        The seed names the draws of a receiver that draws.
         """
         ...
 
@@ -54,12 +53,11 @@ class _Called:
         return v
 
     def wrong(self, h: Tensor, seed: int) -> Tensor:
-        size, messages, conditions, count = h.shape
-        seeds = random.seeds(seed, messages * count).view(messages, 1, count)
-        with random.streams(seeds.expand(h.shape[1:]).flatten()):
+        size, messages, count = h.shape
+        with random.streams(random.seeds(seed, messages * count)):
             scores = self.module(h.reshape(size, -1).T.contiguous())
-        sent = torch.arange(messages, device=h.device)[:, None, None]
-        return scores.argmax(1).view(messages, conditions, count) != sent  # type: ignore[no-any-return]
+        sent = torch.arange(messages, device=h.device)[:, None]
+        return scores.argmax(1).view(messages, count) != sent  # type: ignore[no-any-return]
 
 
 class _Multiplied:
@@ -76,7 +74,7 @@ class _Multiplied:
         self.maps = [_with_one(*each, unit) for each, unit in zip(hidden, units, strict=False)]
         biases = (bias - bias[:, None]) / units[-1]
         self.weight = torch.cat([weight - weight[:, None], biases[..., None]], 2)
-        self.functions = functions
+        self.functions, self.scores = functions, self.weight[..., :0]
         self.width = max(len(each) for each in (*self.maps, weight))
         ties = any(isinstance(function, Sign) for function in functions)
         self.before = torch.ones_like(biases).tril(-1)[..., None] > 0 if ties else None
@@ -87,10 +85,8 @@ class _Multiplied:
         return self.maps[0] @ v if self.maps else v
 
     def wrong(self, h: Tensor, seed: int) -> Tensor:
-        shape, h = h.shape[1:], h.flatten(2)
         step = max(1, ROOM // (self.width * len(self.weight)))
-        parts = [self._wrong(part) for part in h.split(step, 2)]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).view(shape)
+        return torch.cat([self._wrong(part) for part in h.split(step, 2)], 1)
 
     def _wrong(self, h: Tensor) -> Tensor:
         size = h.shape[1:]
@@ -98,11 +94,17 @@ class _Multiplied:
             h = h.relu_() if isinstance(function, nn.ReLU) else function(h)
             if number < len(self.maps):
                 h = (self.maps[number] @ h.flatten(1)).unflatten(1, size)
-        ahead = self.weight @ h.transpose(0, 1)
+        ahead = torch.bmm(self.weight, h.transpose(0, 1), out=self._scores(*size))
         wrong = ahead.amax(1) != 0  # the one sent has zero; a score that is no number is no message
         if self.before is not None:  # decided bits tie, and of equal scores the first wins
             wrong |= ((ahead == 0) & self.before).any(1)
         return wrong
+
+    def _scores(self, messages: int, count: int) -> Tensor:
+        """Where the scores are written: memory that is asked for anew costs more than the product."""
+        if self.scores.shape[2] != count:
+            self.scores = self.weight.new_empty(messages, messages, count)
+        return self.scores
 
 
 def _with_one(weight: Tensor, bias: Tensor, unit: Tensor) -> Tensor:
