@@ -29,6 +29,12 @@ def errors(code: BlockCode, snr: float, blocks: int) -> torch.Tensor:
         return code.receive(code.heard(snr)(s)).argmax(1) != s
 
 
+def test_a_code_draws_nothing() -> None:
+    state = torch.get_rng_state()
+    BlockCode()
+    assert torch.equal(state, torch.get_rng_state())
+
+
 def test_the_weights_of_hammings_code() -> None:
     weights = Counter(words(BlockCode()).sum(1).tolist())
     assert weights == {0: 1, 3: 7, 4: 7, 7: 1}

@@ -73,8 +73,8 @@ class BlockCode(Link):
         super().__init__(uses, len(generator), uses, snr, fading)
         self.decoder = decoder
         self.register_buffer("codewords", codewords)
-        correlation = nn.Linear(uses, len(codewords), bias=False).requires_grad_(False)
-        correlation.weight.copy_(codewords)
+        correlation = nn.utils.skip_init(nn.Linear, uses, len(codewords), bias=False)
+        correlation.requires_grad_(False).weight.copy_(codewords)
         self.receiver = nn.Sequential(Sign(), correlation) if decoder == "hard" else correlation
         self.eval()
 
