@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trompe import zoo
     from trompe.attacks.arrival import Arrival, Jamming
     from trompe.attacks.universal import Perturbation
     from trompe.models import Link
@@ -28,6 +29,7 @@ __all__ = [
     "arriving",
     "at_psr",
     "jamming",
+    "recipe",
     "scaled",
     "vector",
 ]
@@ -91,18 +93,25 @@ MLP, CNN = Radio("mlp-7-4"), Radio("cnn-7-4")
 def _model(how: Radio) -> "Link":
     from trompe import zoo
     from trompe.models import HAMMING_7_4, BlockCode
-    from trompe.zoo import radios
 
     if how.name.startswith("hamming-"):
         return BlockCode(HAMMING_7_4, how.name.removeprefix("hamming-")).eval()  # type: ignore[arg-type]
+    return zoo.radio(recipe(how), progress=False)
+
+
+def recipe(how: Radio) -> "zoo.Radio":
+    """How the zoo makes an autoencoder."""
+    from trompe import zoo
+    from trompe.zoo import radios
+
     stages = {
         "tiny": (radios.Stage(250, 1e-2, 250),),
         "reduced": radios.REDUCED,
         "published": radios.PUBLISHED,
     }[how.schedule]
-    recipe = zoo.radio_named(how.name, stages=stages, seed=how.seed)
-    kind = replace(recipe.model, activation=how.activation, fading=how.fading)  # type: ignore[arg-type]
-    return zoo.radio(replace(recipe, model=kind), progress=False)
+    made = zoo.radio_named(how.name, stages=stages, seed=how.seed)
+    kind = replace(made.model, activation=how.activation, fading=how.fading)  # type: ignore[arg-type]
+    return replace(made, model=kind)
 
 
 @dataclass(frozen=True)
