@@ -60,8 +60,9 @@ class Radio:
         seed: of the initial weights, the messages and the noise.
         psr: of adversarial training, in dB, which takes up the radio where its training ends and goes through
             the same stages again; None is none.
-        against: what it meets there: `"block"`, one step of the gradient for each block; `"bank"`,
-            perturbations that many messages share; `"jamming"`, random directions, a control.
+        against: what it meets there: `"bank"`, perturbations that many messages share; `"block"`, a step of the
+            gradient for each block, under which messages may merge for good where the radius comes near to
+            half the distance of codewords; `"jamming"`, random directions, a control.
 
     Raises:
         UserError: a training of no stages, or against nobody that is known.
@@ -74,7 +75,7 @@ class Radio:
     stages: tuple[Stage, ...] = REDUCED
     seed: int = 0
     psr: float | None = None
-    against: Opponent = "block"
+    against: Opponent = "bank"
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -155,7 +156,7 @@ def radio(how: Radio, *, root: Path | str | None = None, progress: bool = True) 
 
     def fit(folder: Path) -> dict[str, Any]:
         if how.psr is not None:
-            plain = replace(how, psr=None, against="block")
+            plain = replace(how, psr=None)
             model.load_state_dict(radio(plain, root=root, progress=progress).state_dict())
         ended = [
             train(
