@@ -60,9 +60,9 @@ class Radio:
         seed: of the initial weights, the messages and the noise.
         psr: of adversarial training, in dB, which takes up the radio where its training ends and goes through
             the same stages again; None is none.
-        against: what it meets there: `"bank"`, perturbations that many messages share; `"block"`, a step of the
-            gradient for each block, under which messages may merge for good where the radius comes near to
-            half the distance of codewords; `"jamming"`, random directions, a control.
+        against: what it meets there: `"bank"`, perturbations that many messages share; `"block"`, a step of
+            the gradient for each block, under which messages may merge for good where the radius comes near
+            to half the distance of codewords; `"jamming"`, random directions, a control.
 
     Raises:
         UserError: a training of no stages, or against nobody that is known.
