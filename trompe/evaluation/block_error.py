@@ -116,7 +116,8 @@ def block_errors(
     for number, size in enumerate(_batches(link, blocks)):
         for key, wrong in trials.wrong(number, size, live):
             found = counts[key]
-            counts[key] = Count(found.errors + int(wrong.sum()), found.blocks + wrong.numel())
+            more = int(wrong.count_nonzero())
+            counts[key] = Count(found.errors + more, found.blocks + wrong.numel())
         live = [key for key in live if counts[key].errors < errors]
         if not live:
             break
@@ -200,7 +201,7 @@ def compared(
     pair = _Trials(link, {0: one}, seed), _Trials(second, {0: other}, seed)
     tallies, total, squares, n = [0, 0], 0, 0, 0
     for number, size in enumerate(_batches(link, blocks)):
-        first, last = (next(trials.wrong(number, size, [0]))[1] for trials in pair)
+        first, last = (next(trials.wrong(number, size, [0]))[1] != 0 for trials in pair)
         tallies = [tallies[0] + int(first.sum()), tallies[1] + int(last.sum())]
         total, squares = tallies[0] - tallies[1], squares + int((first != last).sum())
         n += first.numel()
@@ -288,7 +289,7 @@ class _Trials:
 
     @torch.inference_mode()
     def wrong(self, number: int, size: int, keys: Iterable[Key]) -> Iterator[tuple[Key, Tensor]]:
-        """Which of `size` blocks of each message are in error, `(M, size)`, under each of some conditions."""
+        """Not zero where one of `size` blocks of each message is in error, `(M, size)`, for some conditions."""
         seeds = random.seeds(self.seed, torch.arange(4 * number, 4 * number + 4)).tolist()
         noise = self._noise(seeds[NOISE], size)
         heard = torch.empty_like(noise)

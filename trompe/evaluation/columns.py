@@ -36,7 +36,7 @@ class Receiver(Protocol):
         ...
 
     def wrong(self, h: Tensor, seed: int) -> Tensor:
-        """Whether blocks `(h, M, B)` are read as another message than theirs, `(M, B)`; `h` is used up.
+        """`(M, B)`, not zero where a block of `(h, M, B)` is read as another message; `h` is used up.
 
         The seed names the draws of a receiver that draws.
         """
@@ -86,7 +86,8 @@ class _Multiplied:
 
     def wrong(self, h: Tensor, seed: int) -> Tensor:
         step = max(1, ROOM // (self.width * len(self.weight)))
-        return torch.cat([self._wrong(part) for part in h.split(step, 2)], 1)
+        parts = [self._wrong(part) for part in h.split(step, 2)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def _wrong(self, h: Tensor) -> Tensor:
         size = h.shape[1:]
@@ -95,10 +96,10 @@ class _Multiplied:
             if number < len(self.maps):
                 h = (self.maps[number] @ h.flatten(1)).unflatten(1, size)
         ahead = torch.bmm(self.weight, h.transpose(0, 1), out=self._scores(*size))
-        wrong = ahead.amax(1) != 0  # the one sent has zero; a score that is no number is no message
-        if self.before is not None:  # decided bits tie, and of equal scores the first wins
-            wrong |= ((ahead == 0) & self.before).any(1)
-        return wrong
+        lead = ahead.amax(1)  # the one sent has zero; a score that is no number is no message
+        if self.before is None:
+            return lead
+        return (lead != 0) | ((ahead == 0) & self.before).any(1)  # of equal scores the first wins
 
     def _scores(self, messages: int, count: int) -> Tensor:
         """Where the scores are written: memory that is asked for anew costs more than the product."""
