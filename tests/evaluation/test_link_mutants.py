@@ -126,7 +126,8 @@ def each_message_scaled(patch: Patch) -> None:
 
     def scaled(self: CommsAutoencoder) -> Tensor:
         x = codebook(self)
-        return math.sqrt(self.uses) * x / x.norm(dim=1, keepdim=True)
+        energy = x.square().sum(1, keepdim=True)
+        return x * (self.uses / energy).sqrt()
 
     patch.setattr(CommsAutoencoder, "codebook", scaled)
 
