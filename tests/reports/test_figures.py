@@ -164,3 +164,16 @@ def test_a_magnified_colour_perturbation_is_grey_plus_gain():
     assert image.shape == (2, 2, 3)
     assert (abs(image.astype(int) - 127) <= 1).all()
     assert magnified(np.zeros((1, 2, 2)))[1] == 1.0
+
+
+def test_no_two_of_eight_lines_look_alike_without_their_colours():
+    signs = [re.sub(r"var\([^)]*\)", "", swatch(index)) for index in range(8)]
+    assert len(set(signs)) == 8
+    lines = [Series(f"line {i}", (0, 1), (i, i)) for i in range(8)]
+    colours = set(re.findall(r'fill="(var[^"]+)"', curve(Curve("c", "x", "y", lines))))
+    assert len(colours) == 8
+
+
+def test_a_line_that_ends_early_is_not_drawn_on_by_its_label():
+    early, late = Series("early", (0, 1), (1, 2)), Series("late", (0, 9), (1, 3))
+    assert curve(Curve("c", "x", "y", (early, late))).count('stroke-dasharray="1 4"') == 1

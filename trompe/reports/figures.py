@@ -19,8 +19,12 @@ from trompe.reports.wording import measured, number, percent
 
 __all__ = ["COLOURS", "curve", "forest", "ink", "lettering", "marker", "swatch"]
 
-COLOURS = ("#0b6b7d", "#b8500a", "#6a48ad", "#37742f", "#ad1f5c", "#5f656d")
-DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4")
+COLOURS = (
+    "#0b6b7d", "#b8500a", "#6a48ad", "#37742f", "#ad1f5c", "#5f656d", "#1f55b0", "#806000",
+)  # fmt: skip
+DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "9 2 2 2 2 2", "1 3")
+FAR = 60
+"""Pixels between a line's end and its label, from which on a plain leader would look like the line."""
 LINE_HEIGHT = 15
 LETTER = 7.2
 WIDE, NARROW = 800, 340
@@ -55,6 +59,7 @@ def marker(
         f'<path d="M{x:.1f} {y - 1.35 * s:.1f}l{1.35 * s:.1f} {1.35 * s:.1f}'
         f'l{-1.35 * s:.1f} {1.35 * s:.1f}l{-1.35 * s:.1f} {-1.35 * s:.1f}z"',
         f'<path d="M{x:.1f} {y - 1.3 * s:.1f}l{1.3 * s:.1f} {2.3 * s:.1f}h{-2.6 * s:.1f}z"',
+        f'<path d="M{x:.1f} {y + 1.3 * s:.1f}l{1.3 * s:.1f} {-2.3 * s:.1f}h{-2.6 * s:.1f}z"',
     )
     tip = f"<title>{_words(title)}</title>" if title else ""
     rim = f'fill="none" stroke="{ink(index)}" stroke-width="1.8"'
@@ -63,7 +68,7 @@ def marker(
 
 
 def _tag(index: int) -> str:
-    return ("circle", "rect", "path", "path")[index % 4]
+    return ("circle", "rect", "path", "path", "path")[index % 5]
 
 
 def swatch(index: int) -> str:
@@ -214,7 +219,6 @@ class _Label:
     index: int
     lines: list[str]
     end: Point
-    published: bool = False
 
 
 def _spread(labels: Sequence[_Label], top: float, bottom: float) -> list[float]:
@@ -239,17 +243,14 @@ def _labels(figure: Curve, frame: Frame, width: int) -> str:
         places = [_place(series, i, frame) for i in _visible(series, frame.x)]
         ends = [place for place in places if math.isfinite(place[1])]
         if ends:
-            lines = wrap(name, width) or [""]
-            found.append(_Label(index, lines, ends[-1], series.published))
+            found.append(_Label(index, wrap(name, width) or [""], ends[-1]))
     found.sort(key=lambda label: label.end[1])
     parts = []
     left = frame.x.end + 26
     for item, middle in zip(found, _spread(found, frame.y.end - 6, frame.y.start + 6), strict=True):
         colour = ink(item.index)
         x, y = item.end
-        dots = (
-            ' stroke-dasharray="1 4"' if item.published else ""
-        )  # no line, which would be a curve
+        dots = ' stroke-dasharray="1 4"' if left - x > FAR else ""
         parts.append(
             f'<path d="M{x + 6:.1f} {y:.1f}L{left - 5:.1f} {middle:.1f}" fill="none" '
             f'stroke="{colour}" stroke-width="1" stroke-opacity=".55"{dots}/>'
