@@ -289,7 +289,7 @@ class _Trials:
 
     @torch.inference_mode()
     def wrong(self, number: int, size: int, keys: Iterable[Key]) -> Iterator[tuple[Key, Tensor]]:
-        """Not zero where one of `size` blocks of each message is in error, `(M, size)`, for some conditions."""
+        """Not zero where one of `size` blocks of each message errs, `(M, size)`, condition by condition."""
         seeds = random.seeds(self.seed, torch.arange(4 * number, 4 * number + 4)).tolist()
         noise = self._noise(seeds[NOISE], size)
         heard = torch.empty_like(noise)
