@@ -28,6 +28,7 @@ NAMES = (
     "type_one",
     "training",
     "contractive",
+    "monte_carlo",
     "memory",
     "startup",
 )
@@ -35,7 +36,17 @@ NAMES = (
 
 def benchmark(name: str) -> Callable[[int], list[Record]]:
     """The function that measures it, given a number of rounds."""
-    from benchmarks import attacks, contractive, latent, memory, startup, sweep, training, type_one
+    from benchmarks import (
+        attacks,
+        contractive,
+        latent,
+        memory,
+        monte_carlo,
+        startup,
+        sweep,
+        training,
+        type_one,
+    )
 
     others: dict[str, Callable[[int], list[Record]]] = {
         "latent": lambda rounds: latent.run(rounds=max(1, rounds - 2)),
@@ -43,6 +54,7 @@ def benchmark(name: str) -> Callable[[int], list[Record]]:
         "type_one": lambda rounds: type_one.run(max(1, rounds - 2)),
         "training": training.run,
         "contractive": contractive.run,
+        "monte_carlo": monte_carlo.run,
         "memory": memory.run,
         "startup": startup.run,
     }

@@ -163,6 +163,20 @@ def _contractive(records: Records) -> Goal:
     return Goal("training a CAE", asked, shown, found.value <= 2)
 
 
+def _monte_carlo(records: Records) -> list[Goal]:
+    """Counting block errors beside the products of the receiver, and its memory."""
+    made = []
+    for subject in ("mlp-7-4, 16 conditions", "cnn-7-4, 16 conditions"):
+        found = _find(records, "monte_carlo", subject)
+        asked, name = "≤ 1.5 x products", f"block errors, {subject}"
+        if found is None:
+            made.append(Goal(name, asked, "not measured", None))
+            continue
+        shown = f"{found.value:.2f} x ({found.low:.2f} to {found.high:.2f})"
+        made.append(Goal(name, asked, shown, found.value <= 1.5))
+    return made
+
+
 def _at_fifty(record: Record) -> str:
     """The same cell at a number of evaluations that no result chose."""
     if not record.attack.startswith("L-BFGS, 50 evaluations"):
@@ -201,6 +215,7 @@ def goals(records: Records) -> list[Goal]:
         *_type_one(records),
         _bare(records, "Python overhead on the MLP, PGD-40", "pgd-mlp", "trompe", 1.25),
         _contractive(records),
+        *_monte_carlo(records),
         _memory(records),
         _startup(records),
     ]
@@ -253,6 +268,7 @@ TITLES = {
     "type_one": "Type I, 500 steps; success: answer kept, target read by one network, real or not",
     "training": "Training throughput",
     "contractive": "What a contractive penalty costs",
+    "monte_carlo": "Block errors by Monte Carlo, beside the receiver's bare matrix products",
     "memory": "Memory of `evaluate`",
     "startup": "Starting",
     "torchattacks": "torchattacks, in an environment of its own",
