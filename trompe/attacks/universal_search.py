@@ -200,10 +200,7 @@ class IterativeUniversal(_Search):
         """One for each restart."""
         seeds, p = random.seeds(seed, self.restarts), None
         for number, batch in enumerate(islice(batches, self.draws)):
-            with random.streams(seeds, -1 - number):
-                rows = (random.uniform((self.restarts,)) * len(batch[0])).long()
-            rows = rows.to(batch[0].device)
-            draw = drawn([part[rows] for part in batch[:2]], head, seeds, number)
+            draw = self.draw(batch, head, seeds, number)
             p = torch.zeros_like(draw.v) if p is None else p
             direction, length, _ = self._nearest(reader, draw, p)
             moves = ~reader.wrong(draw, p) & length.isfinite()
@@ -211,6 +208,12 @@ class IterativeUniversal(_Search):
         if p is None:
             raise UserError("there are no batches to find a perturbation on")
         return p
+
+    def draw(self, batch: Sequence[Tensor], head: Tail | None, seeds: Tensor, number: int) -> Draw:
+        """A value of the batch for each restart, with noise of its own."""
+        with random.streams(seeds, -1 - number):
+            rows = (random.uniform((len(seeds),)) * len(batch[0])).long().to(batch[0].device)
+        return drawn([part[rows] for part in batch[:2]], head, seeds, number)
 
 
 @dataclass(frozen=True)
