@@ -45,6 +45,7 @@ def test_black_box_measures_every_form_of_arrival(tmp_path: Path) -> None:
     assert len(forms) == len(black_box.SENT) * len(ARRIVALS) + len(ARRIVALS) - 1
     assert curves_of(records).keys() >= {at_psr(-6, black_box.LOST), at_psr(-6, black_box.CEILING)}
     assert text.count("beats jamming, block by block,") == 6
+    assert "of 8 drawn blindly" in text
     (drawing,) = black_box.pictures(records).values()
     assert ElementTree.fromstring(drawing).tag.endswith("svg")
 

@@ -24,6 +24,7 @@ from trompe.experiments.comms._page import (
     verdict,
 )
 from trompe.experiments.comms.black_box import (
+    BLIND,
     CEILING,
     LOST,
     MORE,
@@ -34,7 +35,7 @@ from trompe.experiments.comms.black_box import (
     WORST,
 )
 from trompe.reports import Table, markdown_table
-from trompe.reports.wording import number
+from trompe.reports.wording import number, percent
 
 if TYPE_CHECKING:
     from trompe.evaluation.records import Record
@@ -138,6 +139,7 @@ def claims(records: "list[Record]") -> str:
             f"- {where}: with {WORST}, who is prepared for it makes {ready} times the errors of who is not; "
             f"who knows the victim makes {above} times those of {PRINCIPAL} when synchronised."
         )
+        lines += _luck(records, psr, at)
     return "\n".join(["### What follows", "", *lines])
 
 
@@ -149,6 +151,31 @@ def _beats(where: str, who: str, found: "Record") -> str:
     return (
         f"- {where}: that {who} beats jamming, block by block, {told}: {ends}, {found.n:,} blocks."
     )
+
+
+def _luck(records: "list[Record]", psr: float, at: "dict[Place, Record]") -> list[str]:
+    """Where what a substitute yields lies among directions that were drawn blindly."""
+    found = next(r for r in records if r.metric == BLIND and r.extra["psr"] == psr)
+    rates, jammed = found.config["rates"], at[psr, JAMMING, SYNCHRONISED]
+    low, high = number(found.low or 0.0, 2), number(found.high or 0.0, 2)
+    where = f"PSR {psr:g} dB, {found.extra['snr']:g} dB"
+    beaten = "; ".join(
+        f"{name} {_above(rates, at[psr, name, SYNCHRONISED].value)}" for name in (JAMMING, *SENT)
+    )
+    return [
+        f"- {where}: jamming draws a direction for each block, so that its rate, {rate(jammed)}, is the mean "
+        f"of those of fixed ones: {number(found.value, 2)} [{low}, {high}] of {found.n} drawn blindly, whose "
+        f"median is {number(rates[len(rates) // 2], 2)}. Of these, err less often than: {beaten}."
+    ]
+
+
+def _above(rates: list[float], value: float) -> str:
+    """How many rates a value exceeds, with the interval of that share."""
+    from trompe.evaluation.records import wilson
+
+    below = sum(rate < value for rate in rates)
+    low, high = wilson(below, len(rates))
+    return f"{below} of {len(rates)} [{percent(low, 0)}, {percent(high, 0)}]"
 
 
 def _forms(records: "list[Record]", psr: float) -> str:

@@ -123,8 +123,9 @@ class Attack:
         psr: power of the perturbation over the block's, in dB.
         snr: Eb/N0 in dB at which it is learned.
         arrival: a key of `ARRIVALS`: what it is prepared for; `DIRECT` alone can be prepared.
-        steps, size: of `DIRECT`: batches, and the messages of each.
+        steps, starts: of `DIRECT`, which learns from several starts and keeps the best.
         restarts: of `ITERATIVE`; one as published, or the best of several.
+        size: messages in a batch.
         seed: of messages, noise and starts.
     """
 
@@ -132,9 +133,10 @@ class Attack:
     psr: float
     snr: float
     arrival: str = SYNCHRONISED
-    steps: int = 400
-    size: int = 1000
+    steps: int = 200
+    starts: int = 10
     restarts: int = 1
+    size: int = 300
     seed: int = 0
 
     def on(self, victim: Radio) -> "Perturbation":
@@ -144,8 +146,7 @@ class Attack:
 
 @lru_cache(maxsize=512)
 def _fitted(attack: Attack, victim: Radio) -> "Perturbation":
-    from trompe.attacks.universal import MISLEAD, Universal
-    from trompe.attacks.universal_search import IterativeUniversal, PrincipalUniversal
+    from trompe.attacks.universal_search import IterativeUniversal, PrincipalUniversal, direct
     from trompe.core.geometry import Ball
     from trompe.data import Messages, Stream
     from trompe.models import radius_of
@@ -156,10 +157,10 @@ def _fitted(attack: Attack, victim: Radio) -> "Perturbation":
         ITERATIVE: lambda: IterativeUniversal(ball, restarts=attack.restarts),
         PRINCIPAL: lambda: PrincipalUniversal(ball),
         UNEQUAL: lambda: PrincipalUniversal(ball, normalised=False),
-        DIRECT: lambda: Universal(
+        DIRECT: lambda: direct(
             ball,
-            goal=MISLEAD,
             steps=attack.steps,
+            restarts=attack.starts,
             arrival=_arrival(attack.arrival, model.uses),
         ),
     }

@@ -66,9 +66,10 @@ def _head(records: "list[Record]") -> str:
         f"{victim['name']}, {victim['schedule']} schedule, seed {victim['seed']}: one training. A point ends "
         f"at {config['errors']} errors or {config['blocks']:,} blocks, a curve with its first point of fewer "
         f"errors. {ONE}: 10 draws at Eb/N0 {snr:g} dB and PSR {psr:g} dB, then scaled to each power; {BEST}: "
-        f"of {config['restarts']}. The direct optimiser takes {config['steps']} steps for each power and "
-        f"Eb/N0. Where a point was published, all are counted to {config['enough']:,} errors. All that is "
-        "measured together meets the same messages and noise."
+        f"of {config['restarts']}. The direct optimiser takes {config['steps']} steps from each of "
+        f"{config['starts']} starts, for each power and Eb/N0 anew. Where a point was published, all are "
+        f"counted to {config['enough']:,} errors. All that is measured together meets the same messages and "
+        "noise."
     )
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from trompe.evaluation.records import Record
 
 __all__ = [
+    "BLIND",
     "CEILING",
     "LOST",
     "MORE",
@@ -57,6 +58,7 @@ SENT = (ITERATIVE, PRINCIPAL, DIRECT, VECTOR)
 WORST = "random sign and shift in time"
 LOST = f"{PRINCIPAL}, {WORST}"
 MORE = "more errors than under jamming"
+BLIND = "a fixed blind direction"
 _SOURCE = (
     "Sadeghi & Larsson 2019, read off the authors' plots, +-20%; how the perturbation arrives there is not "
     "known to us, and the points stand beside both"
@@ -77,6 +79,7 @@ THREATS = {
     DIRECT: f"{_SUBSTITUTE}: the perturbation that raises its mean loss most",
     PREPARED: f"{_SUBSTITUTE}, and how the perturbation will arrive: the direct optimiser over all forms",
     VECTOR: "what the authors' program sends, found on a model of theirs",
+    BLIND: "knows no more than the power it may spend; the same direction with every block",
     CEILING: "knows the victim and its noise: the direct optimiser, anew for each Eb/N0 and power",
 }
 
@@ -93,8 +96,9 @@ class Config:
         blocks: sent at most for a point; `errors` are enough.
         learned: Eb/N0 at which the attacker hears its substitute.
         fitted: the Eb/N0 and PSR of Algorithm 1, as in the authors' program; `restarts` of it.
-        steps: of the direct optimiser.
+        steps, starts: of the direct optimiser.
         enough: errors on both sides that end a comparison.
+        blind: fixed directions that are drawn without knowing anything; each meets `looks` blocks.
         seed: of the attackers' and the measurement's draws.
     """
 
@@ -107,15 +111,18 @@ class Config:
     learned: float = 8.5
     fitted: tuple[float, float] = (0.0, -6.0)
     restarts: int = 20
-    steps: int = 400
+    steps: int = 200
+    starts: int = 10
     enough: int = 400
+    blind: int = 100
+    looks: int = 50_000
     seed: int = 0
 
 
 SCALES = {
     "smoke": Config(
         Radio("mlp-7-4", "tiny"), Radio("mlp-7-4", "tiny", 1), ((-6.0, 6.0),), (0.0, 6.0), 4000, 20,
-        restarts=2, steps=10, enough=20,
+        restarts=2, steps=10, starts=2, enough=20, blind=8, looks=1000,
     ),
     "cpu": Config(),
     "paper": Config(
@@ -127,7 +134,7 @@ SCALES = {
 
 def run(config: Config, store: Store) -> Iterator["Record"]:
     """For each power the curves, the forms of arrival, and who beats jamming."""
-    store.total = 2 * len(config.points) + 1
+    store.total = 3 * len(config.points) + 1
     yield from store.cell(CLEAN, lambda: _counted(config, {CLEAN: None}))
     for psr, snr in config.points:
         yield from store.cell(
@@ -137,6 +144,10 @@ def run(config: Config, store: Store) -> Iterator["Record"]:
         yield from store.cell(
             f"PSR {psr:g} dB, arrivals",
             lambda psr=psr, snr=snr: _arrivals(config, psr, snr),  # type: ignore[misc]
+        )
+        yield from store.cell(
+            f"PSR {psr:g} dB, blind",
+            lambda psr=psr, snr=snr: [_blind(config, psr, snr)],  # type: ignore[misc]
         )
 
 
@@ -178,7 +189,8 @@ def _sent(config: Config, psr: float) -> "dict[str, Perturbation]":
 def _direct(
     config: Config, on: Radio, psr: float, snr: float, arrival: str = SYNCHRONISED
 ) -> "Perturbation":
-    return Attack(DIRECT, psr, snr, arrival, config.steps, seed=config.seed).on(on)
+    how = {"steps": config.steps, "starts": config.starts, "seed": config.seed}
+    return Attack(DIRECT, psr, snr, arrival, **how).on(on)
 
 
 def _curves(config: Config, psr: float) -> "dict[str, Any]":
@@ -219,6 +231,30 @@ def _arrived(config: Config, psr: float, form: str) -> "dict[str, Perturbation]"
     if form != SYNCHRONISED:
         found[PREPARED] = _direct(config, config.substitute, psr, config.learned, form)
     return found
+
+
+def _blind(config: Config, psr: float, snr: float) -> "Record":
+    """The rates of fixed directions that were drawn blindly, and their mean."""
+    import torch
+
+    from trompe.attacks.universal import Perturbation
+    from trompe.core import random
+    from trompe.evaluation.block_error import Condition, block_errors
+    from trompe.evaluation.records import Record
+
+    model = config.victim.model
+    with random.streams(random.seeds(config.seed, config.blind)):
+        drawn = random.normal((config.blind, model.dimensions))
+    met = {
+        place: Condition(snr, scaled(Perturbation(row[None]), psr, model.uses))
+        for place, row in enumerate(drawn)
+    }
+    counts = block_errors(
+        model, met, blocks=config.looks, errors=2 * config.looks + model.messages, seed=config.seed
+    )
+    rates = sorted(count.rate for count in counts.values())
+    told = _told(config, BLIND, snr, psr)
+    return Record.mean(BLIND, torch.tensor(rates), **{**told, "config": {"rates": rates}})
 
 
 def render(records: Iterable["Record"]) -> str:

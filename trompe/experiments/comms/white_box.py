@@ -80,7 +80,7 @@ class Config:
         blocks: sent at most for a point; `errors` are enough.
         fitted: the Eb/N0 and PSR at which Algorithm 1 is run.
         restarts: of its best run.
-        steps: of the direct optimiser.
+        steps, starts: of the direct optimiser.
         judged: Eb/N0 at which attackers are compared block by block.
         enough: errors that end a comparison, and a point that stands beside a published one.
         shown: the PSR of what is drawn.
@@ -94,7 +94,8 @@ class Config:
     errors: int = 100
     fitted: tuple[float, float] = (0.0, -6.0)
     restarts: int = 20
-    steps: int = 400
+    steps: int = 200
+    starts: int = 10
     judged: float = 8.0
     enough: int = 10_000
     shown: float = -6.0
@@ -104,7 +105,7 @@ class Config:
 SCALES = {
     "smoke": Config(
         Radio(schedule="tiny"), (-2.0, -6.0), (0.0, 4.0, 8.0), 8000, 20,
-        restarts=2, steps=20, enough=20,
+        restarts=2, steps=20, starts=2, enough=20,
     ),
     "cpu": Config(),
     "paper": Config(Radio(schedule="published"), blocks=100_000_000),
@@ -191,7 +192,8 @@ def _iterative(config: Config, psr: float, restarts: int) -> "Perturbation":
 
 
 def _direct(config: Config, psr: float, snr: float) -> "Perturbation":
-    return Attack(DIRECT, psr, snr, steps=config.steps, seed=config.seed).on(config.victim)
+    how = Attack(DIRECT, psr, snr, steps=config.steps, starts=config.starts, seed=config.seed)
+    return how.on(config.victim)
 
 
 def _attackers(config: Config, psr: float, snr: float) -> "dict[str, Interference]":
