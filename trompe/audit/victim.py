@@ -34,6 +34,10 @@ def named(spec: str) -> nn.Module:
     if is_spec(spec):
         return _module(call(spec), spec)
     refuse_pickles(model=spec)
+    if zoo.is_radio(spec):
+        raise UserError(
+            f"{spec} is a radio link, not a model of images: trompe audit --comms {spec}"
+        )
     raise UserError(
         f"unknown model {spec!r}: give module:function, or a recipe of the zoo ({', '.join(zoo.names())})"
     )

@@ -55,6 +55,10 @@ def data_for(model: str, data: str | None) -> str:
         return data
     if model in zoo.names():
         return zoo.recipe(model).data
+    if zoo.is_radio(model):
+        raise UserError(
+            f"{model} is a radio link, not a model of images: trompe audit --comms {model}"
+        )
     raise UserError(f"say what data {model} is for: --data digits, photos.npz or module:function")
 
 

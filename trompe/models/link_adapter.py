@@ -154,6 +154,8 @@ def _answer(module: nn.Module, name: str, *given: Tensor) -> Tensor:
 
 
 def _finite(values: Tensor, what: str) -> Tensor:
-    if not values.is_floating_point() or not bool(values.isfinite().all()):
-        raise UserError(f"{what} must be finite real numbers, got {values.dtype} with others")
+    if not values.is_floating_point():
+        raise UserError(f"{what} must be real numbers, got {values.dtype}")
+    if not bool(values.isfinite().all()):
+        raise UserError(f"{what} must be finite, and holds NaN or infinities")
     return values
