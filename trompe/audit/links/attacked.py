@@ -9,7 +9,7 @@ import torch
 from trompe.audit.links.attackers import ATTACKERS, JAMMING, Attacker
 from trompe.audit.links.bench import Bench
 from trompe.audit.links.checks import diagnosed, verdict
-from trompe.audit.links.numbers import crossing, metric_of, passing, rate, series, shown, times
+from trompe.audit.links.numbers import crossing, db, metric_of, passing, rate, series, shown, times
 from trompe.audit.part import Part, severity
 from trompe.evaluation.block_error import Count
 from trompe.evaluation.records import Record
@@ -24,6 +24,7 @@ from trompe.reports import (
     Table,
     measured,
 )
+from trompe.reports.wording import number
 
 __all__ = ["examine"]
 
@@ -138,19 +139,19 @@ def _finding(view: _View, who: Attacker) -> Finding:
     more = times(count, jam)
     head = (
         f"{_SAID[who.name].format(name=bench.name)} raises its block error rate from {rate(view.clean)} to "
-        f"{rate(count)} with a PSR of {psr:g} dB; jamming of that power raises it to {rate(jam)}."
+        f"{rate(count)} with a PSR of {db(psr)}; jamming of that power raises it to {rate(jam)}."
     )
     way, _ = bench.chosen(who, psr)
     gain = view.beyond(who.name, psr)
     detail = (
         f"That is {_fold(times(count, view.clean))} times the clean rate and {_fold(more)} times"
     )
-    detail += f" jamming's, at an Eb/N0 of {bench.reference:g} dB."
+    detail += f" jamming's, at an Eb/N0 of {db(bench.reference)}."
     if math.isfinite(gain) and gain > 0:
-        detail += f" Jamming needs {gain:.1f} dB more power to do as much."
+        detail += f" Jamming needs {db(gain)} more power to do as much."
     if math.isinf(gain):
         beyond = max(view.jamming) - psr
-        detail += f" Jamming does not do as much with {beyond:g} dB more power."
+        detail += f" Jamming does not do as much with {db(beyond)} more power."
     detail += f" Of the ways to find the vector the strongest on other draws was: {way}."
     interval = measured(metric_of(count.record(), ""))
     return Finding(severity(more, _TIMES), head, detail, who.threat, interval)
@@ -168,7 +169,7 @@ def _tenfold(view: _View, part: Part) -> Finding:
     if math.isnan(found.level):
         low, high = bench.powers[0], bench.powers[-1]
         head = (
-            f"No power between {low:g} and {high:g} dB is where block errors of {bench.name} become ten "
+            f"No power between {number(low)} and {db(high)} is where block errors of {bench.name} become ten "
             "times as many."
         )
         below = view.rate("white box", low).rate > targets[0]
@@ -180,15 +181,15 @@ def _tenfold(view: _View, part: Part) -> Finding:
     if not math.isnan(found.low + found.high):
         told = replace(told, low=found.low, high=found.high, interval="ends of all intervals")
     part.metrics.append(told)
-    head = f"A PSR of {found.level:.1f} dB is enough to make block errors of {bench.name} ten times as many."
-    detail = "" if math.isnan(jam) else f"Jamming needs {jam:.1f} dB."
+    head = f"A PSR of {db(found.level)} is enough to make block errors of {bench.name} ten times as many."
+    detail = "" if math.isnan(jam) else f"Jamming needs {db(jam)}."
     return Finding(severity(-found.level, _SPARED), head, detail, threat, measured(told))
 
 
 def _section(view: _View) -> Section:
     bench = view.bench
     text = (
-        f"Attackers add one vector to every block of {bench.name} at an Eb/N0 of {bench.reference:g} dB, "
+        f"Attackers add one vector to every block of {bench.name} at an Eb/N0 of {db(bench.reference)}, "
         f"where {rate(view.clean)} of the blocks are lost without one. PSR is the vector's energy over that "
         "of a block, in dB. Each attacker searches in several ways, and sends the strongest by draws that "
         "are not reported here."
@@ -206,7 +207,7 @@ def _table(view: _View) -> Table:
             gain = None if own else _decibels(view.beyond(name, psr))
             way = "" if own else view.bench.chosen(_who(name), psr)[0]
             against = None if own else _fold(times(count, jam))
-            rows.append((f"{psr:g} dB, {name}", shown(count), against, gain, way))
+            rows.append((f"{db(psr)}, {name}", shown(count), against, gain, way))
     columns = ("PSR, attacker", "block error rate", "times jamming's", "gain, dB", "found by")
     return Table(
         "Attackers side by side",
@@ -228,12 +229,12 @@ def _drawn(view: _View) -> list[Constellation]:
         words = tuple(map(tuple, bench.link.codebook().tolist())) if seen else ()
     return [
         Constellation(
-            f"What is sent, and where the vector of the {who.name} moves it at a PSR of {psr:g} dB",
+            f"What is sent, and where the vector of the {who.name} moves it at a PSR of {db(psr)}",
             bench.link.uses,
             words,
             tuple(bench.interference(who, psr).delta[0].detach().tolist()),
             bench.link.channel_at(bench.reference).deviation,
-            f"Circles: one deviation of the noise at {bench.reference:g} dB." if seen else "",
+            f"Circles: one deviation of the noise at {db(bench.reference)}." if seen else "",
             who.threat,
         )
     ]
@@ -246,14 +247,14 @@ def _fold(ratio: float) -> str:
 def _decibels(gain: float) -> str | None:
     if math.isinf(gain):
         return "beyond what was tried"
-    return None if math.isnan(gain) else f"{gain:+.1f}"
+    return None if math.isnan(gain) else number(gain, 2)
 
 
 def _figure(view: _View) -> Curve:
     bench = view.bench
     lines = [series(name, bench.swept[name]) for name in (*view.names, "jamming")]
     return Curve(
-        f"Block errors over the attacker's power, at an Eb/N0 of {bench.reference:g} dB",
+        f"Block errors over the attacker's power, at an Eb/N0 of {db(bench.reference)}",
         "PSR, dB",
         "block error rate",
         tuple(lines),

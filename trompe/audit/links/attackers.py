@@ -23,6 +23,7 @@ _LATE = (
     "sign and a random cyclic delay."
 )
 _STEPS, _BATCH, _STARTS = 400, 1000, 3
+_SEEN, _PAIRS, _SAME = 256, 32, 1e-4  # blocks compared, pairs kept, and a length that is none
 
 Vector = tuple[str, list[float]]
 """The way in which it was found, and its numbers."""
@@ -85,7 +86,22 @@ def learned(link: Link, psr: float, snr: float, seed: int) -> tuple[list[Vector]
             refused[f"{way}: {error}"] = None
             continue
         found.append((way, at_power(got.delta[0].detach(), psr, link.uses).tolist()))
+    for delta in _nearest(link):
+        found.append(
+            ("from one block towards its nearest", at_power(delta, psr, link.uses).tolist())
+        )
     return found, "; ".join(refused)
+
+
+@torch.no_grad()
+def _nearest(link: Link) -> Tensor:
+    """The shortest ways from one block to another, `(P, dimensions)`: what an error of a code is."""
+    words = link.codebook()[:_SEEN]
+    ways = (words - words[:, None]).flatten(0, 1)
+    length = ways.norm(dim=1)
+    ways = ways[length > _SAME * length.max()]
+    unique = ways.round(decimals=4).unique(dim=0)
+    return unique[unique.norm(dim=1).argsort(stable=True)[:_PAIRS]]
 
 
 def _ways(ball: Ball, uses: int) -> Iterator[tuple[str, int, Callable[..., Perturbation]]]:

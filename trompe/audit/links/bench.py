@@ -23,7 +23,7 @@ Levels = dict[float, Count]
 ENOUGH = 100
 """Errors at which a point is known well enough; a curve ends with its first point of fewer."""
 _USUAL = 1e-3  # block error rate at which attackers learn and are compared
-_TRIED = 50_000  # blocks on which an attacker compares its vectors
+_TRIED = 30_000  # blocks on which an attacker compares its vectors
 _STEP, _BELOW, _ABOVE, _JAMMED = 2.0, 8.0, 4.0, 14.0  # dB: around the powers that were asked for
 _CHOICE, _OTHER = 7919, 1  # seeds apart: draws to choose on, and the substitute
 

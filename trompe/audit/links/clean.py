@@ -1,7 +1,7 @@
 """The first part of a link's audit: how reliable it is while nobody attacks."""
 
 from trompe.audit.links.bench import ENOUGH, Bench
-from trompe.audit.links.numbers import metric_of, rate, series
+from trompe.audit.links.numbers import db, metric_of, rate, series
 from trompe.audit.part import Part, severity
 from trompe.evaluation.block_error import gain_db
 from trompe.reports import Curve, Finding, Metric, Section, measured
@@ -30,7 +30,7 @@ def examine(bench: Bench) -> Part:
     part.sections.append(_section(bench))
     if bench.clean[bench.reference].errors < ENOUGH:
         part.untested.append(
-            f"Comparisons at a level where errors are frequent: at {bench.reference:g} dB there were "
+            f"Comparisons at a level where errors are frequent: at {db(bench.reference)} there were "
             f"{bench.clean[bench.reference].errors} in {bench.clean[bench.reference].blocks} blocks; give "
             "--snr lower levels, or --blocks more."
         )
@@ -52,13 +52,13 @@ def _behind(bench: Bench) -> float | None:
 
 def _finding(bench: Bench, behind: float | None) -> Finding:
     count, snr = bench.clean[bench.reference], bench.reference
-    head = f"At an Eb/N0 of {snr:g} dB {bench.name} loses {rate(count)} of its blocks."
+    head = f"At an Eb/N0 of {db(snr)} {bench.name} loses {rate(count)} of its blocks."
     detail = ""
     if behind is not None:
         code, link = ("less", "more") if behind >= 0 else ("more", "less")
         detail = (
             "Hamming's (7,4) code, decoded to the most likely codeword, loses as many with "
-            f"{abs(behind):.2f} dB {code}: the link needs that much {link}."
+            f"{db(abs(behind))} {code}: the link needs that much {link}."
         )
     level = "info" if behind is None else severity(behind, _LOSSES)
     interval = measured(metric_of(count.record(), ""))
@@ -71,7 +71,7 @@ def _section(bench: Bench) -> Section:
     text = (
         f"{bench.name} sends {link.bits} bits in {link.uses} channel uses, {number(link.rate)} bits a use, "
         f"over {channel}; a block is one of {link.messages} messages, and is lost where the receiver names "
-        f"another. Each point stands on {ENOUGH} errors or {bench.blocks:,} blocks; a curve ends with its "
+        f"another. Each point stands on at least {ENOUGH} errors or on {bench.blocks:,} blocks; a curve ends with its "
         "first point of fewer errors, and a point without any is an upper bound."
     )
     lines = [series(bench.name, bench.clean)]

@@ -4,7 +4,7 @@ import math
 
 from trompe.audit.links.attackers import ATTACKERS, JAMMING
 from trompe.audit.links.bench import Bench, Levels
-from trompe.audit.links.numbers import series
+from trompe.audit.links.numbers import db, series
 from trompe.audit.part import Part
 from trompe.evaluation.block_error import gain_db
 from trompe.reports import Cell, Curve, Metric, Section, Table
@@ -46,15 +46,15 @@ def examine(bench: Bench) -> Part:
 
 def _row(psr: float, name: str, cost: float, levels: Levels) -> tuple[Cell, ...]:
     last = max(levels)
-    said = f"{cost:+.1f} dB" if math.isfinite(cost) else f"not reached up to {last:g} dB"
+    said = db(cost) if math.isfinite(cost) else f"not reached up to {db(last)}"
     if not math.isfinite(cost) and levels[last].rate < _RATE:
         said = "not known"
-    return f"{psr:g} dB, {name}", said
+    return f"{db(psr)}, {name}", said
 
 
 def _section(bench: Bench, rows: list[tuple[Cell, ...]], figures: list[Curve]) -> Section:
     text = (
-        f"The vectors that were learned at {bench.reference:g} dB, at every level of noise. What an attacker "
+        f"The vectors that were learned at {db(bench.reference)}, at every level of noise. What an attacker "
         f"costs is the Eb/N0 that {bench.name} needs beyond what it needs without one, to lose one block in "
         f"{1 / _RATE:.0f}."
     )
@@ -67,10 +67,10 @@ def _section(bench: Bench, rows: list[tuple[Cell, ...]], figures: list[Curve]) -
 
 
 def _figure(bench: Bench, psr: float, found: dict[str, Levels]) -> Curve:
-    lines = [series("no attacker", bench.clean)]
-    lines += [series(name, levels) for name, levels in found.items()]
+    lines = [series(name, levels) for name, levels in found.items()]
+    lines.append(series("no attacker", bench.clean))
     return Curve(
-        f"Block errors at a PSR of {psr:g} dB",
+        f"Block errors at a PSR of {db(psr)}",
         "Eb/N0, dB",
         "block error rate",
         tuple(lines),

@@ -11,7 +11,7 @@ from trompe.evaluation.records import Record
 from trompe.reports import Metric, Series
 from trompe.reports.wording import number
 
-__all__ = ["Passed", "crossing", "metric_of", "passing", "rate", "series", "shown", "times"]
+__all__ = ["Passed", "crossing", "db", "metric_of", "passing", "rate", "series", "shown", "times"]
 
 
 class Passed(NamedTuple):
@@ -20,6 +20,15 @@ class Passed(NamedTuple):
     level: float
     low: float
     high: float
+
+
+def db(level: float) -> str:
+    """A level in words.
+
+    >>> db(7.0), db(0.5)
+    ('7 dB', '0.5 dB')
+    """
+    return f"{number(level)} dB"
 
 
 def rate(count: Count) -> str:
