@@ -8,7 +8,7 @@ import pytest
 from trompe.evaluation.block_error import Count
 from trompe.evaluation.records import Record, read_records
 from trompe.experiments import reproduce
-from trompe.experiments.comms import black_box, white_box
+from trompe.experiments.comms import black_box, summary, white_box
 from trompe.experiments.comms._links import (
     ARRIVALS,
     CLEAN,
@@ -104,3 +104,14 @@ def test_the_published_vector_has_the_power_it_is_given() -> None:
     delta = vector(-6.0).delta
     assert delta.shape == (1, len(PUBLISHED_VECTOR))
     assert float(delta.detach().square().sum()) == pytest.approx(7 * 10**-0.6, rel=1e-6)
+
+
+def test_the_head_of_the_page_judges_what_is_recorded_and_leaves_out_the_rest() -> None:
+    jam, names = at_psr(-6, JAMMING), (white_box.ONE, white_box.BEST, "direct")
+    white = [point(CLEAN, 5, 700), point(CLEAN, 7, 200), point(jam, 8, 500)]
+    white += [point(at_psr(-6, n), 8, e) for n, e in zip(names, (1000, 2500, 9000), strict=True)]
+    text = summary({"white_box": white, "hamming": []})
+    told = [line.split("|")[2].split(":")[0].strip() for line in text.splitlines()[6:]]
+    holds, fails = "**holds**", "**does not hold**"
+    assert told == [holds, fails, fails, "is **unresolved**", holds]
+    assert summary({"white_box": [], "black_box": []}) == ""
