@@ -67,7 +67,7 @@ class Config:
         schedule: of their training.
         points: Eb/N0 and PSR, in dB.
         restarts: runs of Algorithm 1, of which the best is kept.
-        steps: of the direct optimiser.
+        steps: of the direct optimiser, from each of its starts.
         blocks: sent at most under each condition; `errors` are enough.
         seed: of the trainings, the attackers and the noise.
     """
@@ -79,7 +79,7 @@ class Config:
         (14.0, -6.0),
     )
     restarts: int = 20
-    steps: int = 400
+    steps: int = 200
     blocks: int = 1_000_000
     errors: int = 500
     seed: int = 0

@@ -73,7 +73,7 @@ class Config:
         snr, psr: where the code is attacked, in dB.
         psrs: powers at which both links stand side by side, at `snr`.
         both: Eb/N0 at which they do, at `psr`.
-        steps: of the direct optimiser.
+        steps: of the direct optimiser, from each of its starts.
         blocks: sent at most for a point; `errors` are enough.
         seed: of the training, the attackers and the noise.
     """
@@ -85,7 +85,7 @@ class Config:
     psr: float = -6.0
     psrs: tuple[float, ...] = (-10.0, -6.0, -2.0)
     both: tuple[float, ...] = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0)
-    steps: int = 400
+    steps: int = 200
     blocks: int = 10_000_000
     errors: int = 400
     seed: int = 0
@@ -127,7 +127,7 @@ def _direct(config: Config, snr: float, psr: float) -> "Perturbation":
     """The direct optimiser on the code, whose scores over the noise's variance are log-likelihoods."""
     from torch import nn
 
-    from trompe.attacks.universal import MISLEAD, Universal
+    from trompe.attacks.universal_search import direct
     from trompe.core.geometry import Ball
     from trompe.data import Messages, Stream
     from trompe.models import radius_of
@@ -145,8 +145,8 @@ def _direct(config: Config, snr: float, psr: float) -> "Perturbation":
         def forward(self, y: "Tensor") -> "Tensor":
             return scale * self.receiver(y)  # type: ignore[no-any-return]
 
-    how = Universal(Ball(radius_of(psr, link.uses), "L2"), goal=MISLEAD, steps=config.steps)
-    batches = Stream(Messages(link.bits), size=1000, seed=config.seed)
+    how = direct(Ball(radius_of(psr, link.uses), "L2"), steps=config.steps)
+    batches = Stream(Messages(link.bits), size=300, seed=config.seed)
     found = how.fit(Likelihood().eval(), batches, head=link.heard(snr), seed=config.seed)
     return scaled(found, psr, link.uses)
 

@@ -61,7 +61,7 @@ class Config:
         points: Eb/N0 and PSR, in dB; curves are at the first one's PSR.
         levels: Eb/N0 of the curves.
         learned: Eb/N0 at which a substitute is listened to.
-        steps: of the direct optimiser.
+        steps: of the direct optimiser, from each of its starts.
         blocks: sent at most under each condition; `errors` are enough.
         seed: of the attackers and the noise.
     """
@@ -72,7 +72,7 @@ class Config:
     points: tuple[tuple[float, float], ...] = ((8.0, -6.0), (14.0, -2.0))
     levels: tuple[float, ...] = tuple(map(float, range(11)))
     learned: float = 8.5
-    steps: int = 400
+    steps: int = 200
     blocks: int = 1_000_000
     errors: int = 200
     seed: int = 0

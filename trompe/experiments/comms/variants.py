@@ -2,8 +2,8 @@
 
 The further studies of the authors' repository: 1, 1.5 and 2 bits per channel use, ReLU in place of ELU, and
 Rayleigh fading in training and in use, beside the (7, 4) radio. Each is measured clean, jammed, and attacked
-by who knows it and the noise. Fading turns and scales each channel use; the receiver divides by it, and so
-the perturbation, which takes the transmitter's own path, arrives as it was sent.
+by who knows it, with one perturbation for all levels of noise. Fading turns and scales each channel use; the
+receiver divides by it, and so the perturbation, on the transmitter's own path, arrives as it was sent.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,6 @@ from trompe.experiments.comms._links import CLEAN, DIRECT, JAMMING, Attack, Radi
 from trompe.experiments.store import Store
 
 if TYPE_CHECKING:
-    from trompe.attacks.universal import Perturbation
     from trompe.evaluation.records import Record
 
 __all__ = ["MORE", "PUBLISHED", "SCALES", "Config", "pictures", "render", "run"]
@@ -25,7 +24,7 @@ PUBLISHED: dict[str, tuple[float, str]] = {}
 THREATS = {
     CLEAN: "nobody",
     JAMMING: "knows the power that it may spend; a fresh direction with every block",
-    DIRECT: "knows the receiver and the noise; one perturbation for every message",
+    DIRECT: "knows the receiver; one perturbation for every message, made at the level of the comparison",
 }
 
 
@@ -37,9 +36,9 @@ class Config:
         names: radios by architecture, n and k; the first is what the others are compared with.
         activations, fadings: in place of the first one's; each makes one more radio.
         schedule: of the trainings.
-        snr, psr: where all are compared, in dB.
+        snr, psr: where all are compared, in dB; the perturbation is made there.
         levels: Eb/N0 of the curves.
-        steps: of the direct optimiser.
+        steps: of the direct optimiser, from each of its starts.
         blocks: sent at most under each condition; `errors` are enough.
         seed: of the trainings, the attackers and the noise.
     """
@@ -51,7 +50,7 @@ class Config:
     snr: float = 8.0
     psr: float = -6.0
     levels: tuple[float, ...] = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0)
-    steps: int = 400
+    steps: int = 200
     blocks: int = 1_000_000
     errors: int = 200
     seed: int = 0
@@ -97,12 +96,8 @@ def _measured(config: Config, radio: Radio) -> Iterator["Record"]:
     from trompe.evaluation.block_error import Condition, compared, curves
 
     link, counting = radio.model, _counting(config)
-
-    def attack(snr: float) -> "Perturbation":
-        how = Attack(DIRECT, config.psr, snr, steps=config.steps, seed=config.seed)
-        return how.on(radio)
-
-    jam = jamming(config.psr, link.uses)
+    how = Attack(DIRECT, config.psr, config.snr, steps=config.steps, seed=config.seed)
+    jam, attack = jamming(config.psr, link.uses), how.on(radio)
     found = curves(link, config.levels, {CLEAN: None, JAMMING: jam, DIRECT: attack}, **counting)
     about: dict[str, Any] = {"subject": str(radio), "config": {"rate": link.rate}}
     for name, points in found.items():
@@ -110,7 +105,7 @@ def _measured(config: Config, radio: Radio) -> Iterator["Record"]:
             yield count.record(
                 attack=name, threat=THREATS[name], extra={"snr": snr, "psr": config.psr}, **about
             )
-    pair = (Condition(config.snr, attack(config.snr)), Condition(config.snr, jam))
+    pair = (Condition(config.snr, attack), Condition(config.snr, jam))
     extra = {"snr": config.snr, "psr": config.psr}
     told: dict[str, Any] = {"attack": DIRECT, "threat": THREATS[DIRECT], "extra": extra}
     yield compared(link, pair[0], pair[1], metric=MORE, **counting, **told, **about)
