@@ -314,8 +314,14 @@ def test_halving_finds_the_least_of_noisy_losses() -> None:
         (lambda: BOTH[0].fit(nn.Linear(2, 2).eval(), []), "no batches"),
         (lambda: BOTH[1].fit(nn.Linear(2, 2).eval(), []), "no batches"),
         (
-            lambda: BOTH[1].fit(linear(3, 4), [(values(linear(3, 4), 9)[0], torch.full((9,), 7))]),
+            lambda: BOTH[1].fit(
+                linear(2, 4), [(values(linear(2, 4), 9)[0], 1 - values(linear(2, 4), 9)[1])]
+            ),
             "no step was found",
+        ),
+        (
+            lambda: BOTH[0].fit(linear(1, 4), [values(linear(1, 4), 9)]),
+            "a single class",
         ),
         (
             lambda: BOTH[0].fit(lambda v: v.detach(), [(torch.eye(2), torch.arange(2))]),

@@ -61,6 +61,7 @@ class _Search(ABC):
 
     ball: Ball
     halvings: int = field(default=30, kw_only=True)
+    classes: int = field(default=32, kw_only=True)
     domain: Domain = field(default_factory=Vectors, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -68,8 +69,8 @@ class _Search(ABC):
             raise UserError(
                 f"the perturbation fills a Ball of a finite radius above zero, got {self.ball!r}"
             )
-        if self.halvings < 1:
-            raise UserError("halvings must be at least 1")
+        if self.halvings < 1 or self.classes < 1:
+            raise UserError("halvings and classes must be at least 1")
 
     def fit(
         self,
@@ -114,24 +115,27 @@ class _Search(ABC):
         """Perturbations `(R, *site)` of any length, to be scaled and compared."""
 
     def _nearest(self, reader: _Reader, draw: Draw, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The shortest step from `at` `(B, *site)` along the gradient towards any other class.
+        """The shortest step from `at` `(B, *site)` along the gradient towards another class.
 
         Its direction `(B, *site)`, its length `(B,)`, infinite where no step misleads, and the gradient.
         All classes are tried in one batch.
         """
-        classes = reader.scores(draw, at).shape[1]
-        towards = torch.arange(classes, device=at.device).repeat_interleave(len(at))
-        start = at.repeat(classes, *[1] * (at.ndim - 1))
+        others = reader.scores(draw, at).scatter(1, draw.y[:, None], -math.inf)
+        count = min(self.classes, others.shape[1] - 1)
+        if count < 1:
+            raise UserError("the tail knows a single class, and cannot take one for another")
+        towards = others.topk(count, 1).indices.T.flatten()
+        start = at.repeat(count, *[1] * (at.ndim - 1))
         with torch.enable_grad():
             point = start.clone().requires_grad_()
             slope = -gradient(cross_entropy(reader.scores(draw, point), towards).sum(), point)
         direction = self.ball.steepest(slope)
-        length = self._shortest(
-            lambda t: reader.wrong(draw, start + per_example(t, start) * direction), start
-        )
-        length = length.masked_fill(towards == draw.y.repeat(classes), math.inf)
-        length, best = length.view(classes, -1).min(0)
-        rows = best * len(at) + torch.arange(len(at), device=at.device)
+
+        def misleads(length: Tensor) -> Tensor:
+            return reader.wrong(draw, start + per_example(length, start) * direction)
+
+        length, nearest = self._shortest(misleads, start).view(count, -1).min(0)
+        rows = nearest * len(at) + torch.arange(len(at), device=at.device)
         return direction[rows], length, slope[rows]
 
     def _shortest(self, misleads: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
@@ -174,6 +178,7 @@ class IterativeUniversal(_Search):
         draws: values looked at, one after another; 10 as published.
         restarts: how many are run; 1 as published.
         halvings: of the bracket around the least length.
+        classes: how many others a value is sent towards, the likeliest; all as published.
         domain: what a value at the site is.
 
     Raises:
@@ -235,6 +240,7 @@ class PrincipalUniversal(_Search):
         normalised: count every gradient alike; else each at its own size, which is the other variant of the
             authors' program.
         halvings: of the bracket around the least length.
+        classes: how many others a value is sent towards, the likeliest; all as published.
         domain: what a value at the site is.
 
     Raises:
