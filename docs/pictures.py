@@ -4,6 +4,7 @@ python docs/pictures.py demo-report docs/pictures
 python docs/pictures.py type-one docs/pictures      (MNIST at hand; trains a perceptron and a supervised VAE)
 python docs/pictures.py defended docs/pictures      (MNIST at hand; trains a classifier and a VAE)
 python docs/pictures.py ladder docs/pictures        (embedded digits)
+python docs/pictures.py radio docs/pictures         (trains a radio for seconds)
 """
 
 import sys
@@ -118,6 +119,17 @@ def of_ladder(folder: str) -> None:
     Path(folder, "ladder.svg").write_text(standalone(figure) + "\n")
 
 
+def of_radio(folder: str) -> None:
+    """Write what a trained radio sends, with the noise at 8 dB, as `comms-constellation.svg`."""
+    from trompe import zoo
+    from trompe.reports import constellation
+
+    link = zoo.radio(zoo.radio_named("mlp-7-4"))
+    codebook = link.codebook().detach().numpy()
+    drawn = constellation(codebook, link.uses, deviation=link.channel_at(8.0).deviation)
+    Path(folder, "comms-constellation.svg").write_text(drawn + "\n")
+
+
 def _first_of_each(test: "Dataset") -> "tuple[Tensor, Tensor]":
     """The first image of each of ten classes, and their labels."""
     assert test.y is not None
@@ -128,7 +140,12 @@ def _first_of_each(test: "Dataset") -> "tuple[Tensor, Tensor]":
 
 def main(source: str, folder: str) -> None:
     """Write the pictures that come of a source."""
-    single = {"type-one": of_type_one, "defended": of_defended, "ladder": of_ladder}
+    single = {
+        "type-one": of_type_one,
+        "defended": of_defended,
+        "ladder": of_ladder,
+        "radio": of_radio,
+    }
     if source in single:
         single[source](folder)
     else:
