@@ -126,8 +126,8 @@ SCALES = {
     ),
     "cpu": Config(),
     "paper": Config(
-        Radio("cnn-7-4", "published"), Radio("mlp-7-4", "published", 1), blocks=100_000_000,
-        errors=400, enough=4000,
+        Radio("cnn-7-4", "published"), Radio("mlp-7-4", "published", 1), blocks=10_000_000,
+        enough=4000,
     ),
 }  # fmt: skip
 

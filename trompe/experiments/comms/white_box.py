@@ -108,7 +108,7 @@ SCALES = {
         restarts=2, steps=20, starts=2, enough=20,
     ),
     "cpu": Config(),
-    "paper": Config(Radio(schedule="published"), blocks=100_000_000),
+    "paper": Config(Radio(schedule="published"), blocks=30_000_000),
 }  # fmt: skip
 
 
