@@ -91,21 +91,21 @@ class Config:
 SCALES = {
     "smoke": Config(2, 0, "tiny", ((6.0, -2.0),), (2.0, 6.0), steps=20, blocks=16_000, errors=20),
     "cpu": Config(),
-    "paper": Config(10, 0, "published", blocks=10_000_000, errors=1000),
+    "paper": Config(10, 1, "published", blocks=10_000_000, errors=1000),
 }
 
 
 def run(config: Config, store: Store) -> Iterator["Record"]:
-    """Each model alone, then each from each substitute."""
-    pairs = [(s, v) for v in config.victims for s in config.mlp if s.seed != v.seed]
-    store.total = len(config.victims) + len(pairs)
-    for radio in config.victims:
-        yield from store.cell(str(radio), lambda radio=radio: _alone(config, radio))  # type: ignore[misc]
-    for pair in pairs:
-        yield from store.cell(
-            f"{pair[1]} from {pair[0]}",
-            lambda pair=pair: _crossed(config, *pair),  # type: ignore[misc]
-        )
+    """Each model alone, then from each substitute."""
+    made = {v: [s for s in config.mlp if s.seed != v.seed] for v in config.victims}
+    store.total = len(made) + sum(map(len, made.values()))
+    for victim, substitutes in made.items():
+        yield from store.cell(str(victim), lambda victim=victim: _alone(config, victim))  # type: ignore[misc]
+        for other in substitutes:
+            yield from store.cell(
+                f"{victim} from {other}",
+                lambda other=other, victim=victim: _crossed(config, other, victim),  # type: ignore[misc]
+            )
 
 
 def _counting(config: Config) -> dict[str, Any]:
