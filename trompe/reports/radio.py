@@ -87,7 +87,7 @@ def constellation(
         codebook: `(M, 2 uses)`, first all in phase, then all in quadrature; or `(M, uses)`, in phase only.
         uses: channel uses of a block.
         perturbation: of the shape of one block; every point is drawn with the place it is moved to.
-        deviation: of the noise in each real dimension; a circle of this radius stands around every point.
+        deviation: of the noise in each real dimension; a disc of this radius lies around every point.
         title: on top; none is drawn without it.
 
     Raises:
@@ -111,11 +111,11 @@ def constellation(
         drawn.append(f'<g transform="translate({left} {top + LINE})">{panel}</g>')
     below = math.ceil(uses / columns) * down + LINE
     keys = ("sent",) if shift is None else ("sent", "sent and perturbed")
-    drawn.append(_key(keys, GAP, below))
+    drawn.append(_key(keys, GAP, below, "disc: one deviation of the noise" if deviation else ""))
     words = f"{title or 'Constellation'}. {len(sent)} messages in {uses} channel uses"
     if shift is not None:
         words += f", each also moved by a perturbation of norm {_norm(shift)}"
-    return sheet(max(GAP + columns * across, 330), below + GAP, drawn, title, words=words)
+    return sheet(max(GAP + columns * across, 490), below + GAP, drawn, title, words=words)
 
 
 def stems(delta: ArrayLike, uses: int, title: str = "") -> str:
@@ -226,11 +226,11 @@ def _stem(part: int, x: float, y: Axis, value: float) -> str:
     return line + marker(part, x, y.at(value), number(value), hollow=part == 1)
 
 
-def _key(names: Sequence[str], left: float, top: float) -> str:
-    """Markers with their names, in one line."""
+def _key(names: Sequence[str], left: float, top: float, note: str = "") -> str:
+    """Markers with their names, and a note, in one line."""
     parts = []
     for index, name in enumerate(names):
         parts.append(marker(index, left + 6, top - 4, hollow=index == 1))
         parts.append(lettering(left + 18, top, name))
         left += 46 + 8 * len(name)
-    return "".join(parts)
+    return "".join([*parts, lettering(left, top, note) if note else ""])
