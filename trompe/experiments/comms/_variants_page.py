@@ -38,11 +38,11 @@ def rendered(records: "list[Record]") -> str:
     """The settings, all radios at one point, what follows, and the curves as numbers."""
     config, found = records[0].config, _variants(records)
     head = (
-        f"Radios are trained on the {config['schedule']} schedule. The attack is the direct optimiser's, made "
-        f"at {config['snr']:g} dB and PSR {config['psr']:g} dB and the same for all Eb/N0. Counting ends at "
-        f"{config['errors']} errors or {config['blocks']:,} blocks, and a curve with its first point of fewer "
-        "errors; brackets are Wilson 95% intervals, ratios are those of independent rates. At equal Eb/N0 a "
-        "higher rate meets less noise in a channel use, and has fewer of them to spread a message over."
+        f"Radios are trained on the {config['schedule']} schedule. The attack is the direct optimiser's, "
+        f"made at {config['snr']:g} dB and PSR {config['psr']:g} dB and the same for all Eb/N0. Counting "
+        f"ends at {config['errors']} errors or {config['blocks']:,} blocks, and a curve with its first point "
+        "of fewer errors; brackets are Wilson 95% intervals, ratios are those of independent rates. At equal "
+        "Eb/N0 a higher rate meets less noise in a channel use, and has fewer uses for a message."
     )
     pictures = [f"![{_caption(way, config['psr'])}](pictures/{_file(way)})" for way in WAYS]
     point = _point(found, config["snr"])
