@@ -1,5 +1,6 @@
 """The page of `comms/white_box`."""
 
+import math
 from typing import TYPE_CHECKING
 
 from trompe.experiments.comms._links import CLEAN, DIRECT, JAMMING, at_psr
@@ -15,7 +16,7 @@ from trompe.experiments.comms._page import (
     verdict,
     within,
 )
-from trompe.experiments.comms.white_box import BEST, CODES, ONE, PUBLISHED, THREATS
+from trompe.experiments.comms.white_box import BEST, CODES, ONE, PUBLISHED, RUNS, THREATS
 from trompe.reports import Table, markdown_table
 from trompe.reports.wording import number
 
@@ -119,10 +120,24 @@ def claims(records: "list[Record]") -> str:
             f"- That {_called(name)} makes at least {FIVE:g} times the errors of jamming at PSR {psr:g} dB "
             f"and {snr:g} dB {told}: {times} times."
         )
+    lines += [_luck(r, curves) for r in records if r.metric == RUNS]
     paired = [r for r in records if "than" in r.config]
     lines += [_stronger(paired, one, other) for one, other in _pairs(paired)]
     head = "With 95% intervals; of comparisons block by block that of the difference of the rates."
     return "\n".join(["### What follows", "", head, "", *lines])
+
+
+def _luck(runs: "Record", curves: Curves) -> str:
+    """How far single runs of Algorithm 1 lie apart, in times jamming's rate."""
+    psr, snr = runs.extra["psr"], runs.extra["snr"]
+    jammed = curves[at_psr(psr, JAMMING)][snr].value
+    times = [rate / jammed for rate in runs.config["rates"]] if jammed else []
+    reached = sum(value >= FIVE for value in times)
+    return (
+        f"- What one run finds depends on its ten draws: {runs.n} runs at PSR {psr:g} dB and {snr:g} dB make "
+        f"{number(min(times, default=math.nan), 2)} to {number(max(times, default=math.nan), 2)} times the "
+        f"errors of jamming, {reached} of them at least {FIVE:g} times."
+    )
 
 
 def _times(ours: "Record | None", asked: float) -> str:

@@ -36,6 +36,7 @@ __all__ = [
     "CODES",
     "ONE",
     "PUBLISHED",
+    "RUNS",
     "SCALES",
     "THREATS",
     "Config",
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 ONE, BEST = f"{ITERATIVE}, one run", f"{ITERATIVE}, best run"
+RUNS = "block error rate over single runs"
 CODES = {"Hamming ML": "hamming-ml", "Hamming hard": "hamming-hard"}
 _SOURCE = "Sadeghi & Larsson 2019, read off the authors' plots, +-20%"
 PUBLISHED = {
@@ -79,7 +81,7 @@ class Config:
         levels: Eb/N0 in dB.
         blocks: sent at most for a point; `errors` are enough.
         fitted: the Eb/N0 and PSR at which Algorithm 1 is run.
-        restarts: of its best run.
+        restarts: of its best run; and single runs, each on draws of its own, whose luck is told.
         steps, starts: of the direct optimiser.
         judged: Eb/N0 at which attackers are compared block by block.
         enough: errors that end a comparison, and a point that stands beside a published one.
@@ -114,12 +116,13 @@ SCALES = {
 
 def run(config: Config, store: Store) -> Iterator["Record"]:
     """The clean links, each power, published points, the attackers compared, and what they send."""
-    store.total = len(config.psrs) + 4
+    store.total = len(config.psrs) + 5
     yield from store.cell("clean", lambda: _clean(config))
     for psr in config.psrs:
         yield from store.cell(f"PSR {psr:g} dB", lambda psr=psr: _attacked(config, psr))  # type: ignore[misc]
     yield from store.cell("beside published", lambda: _closely(config))
     yield from store.cell("compared", lambda: _compared(config))
+    yield from store.cell("single runs", lambda: [_runs(config)])
     yield from store.cell("sent", lambda: [_sent(config)])
 
 
@@ -189,6 +192,26 @@ def _iterative(config: Config, psr: float, restarts: int) -> "Perturbation":
     snr, at = config.fitted
     found = Attack(ITERATIVE, at, snr, restarts=restarts, seed=config.seed).on(config.victim)
     return scaled(found, psr, config.victim.model.uses)
+
+
+def _runs(config: Config) -> "Record":
+    """How much single runs of Algorithm 1 differ, at the power that is drawn."""
+    import torch
+
+    from trompe.evaluation.block_error import Condition, block_errors
+    from trompe.evaluation.records import Record
+
+    (snr, at), model = config.fitted, config.victim.model
+    met = {}
+    for seed in range(config.restarts):
+        found = Attack(ITERATIVE, at, snr, seed=config.seed + seed).on(config.victim)
+        met[seed] = Condition(config.judged, scaled(found, config.shown, model.uses))
+    how = {"blocks": config.blocks, "errors": config.enough, "seed": config.seed}
+    rates = sorted(count.rate for count in block_errors(model, met, **how).values())
+    return Record.mean(
+        RUNS, torch.tensor(rates), subject=str(config.victim), attack=ONE, threat=THREATS[ONE],
+        extra={"snr": config.judged, "psr": config.shown}, config={"rates": rates},
+    )  # fmt: skip
 
 
 def _direct(config: Config, psr: float, snr: float) -> "Perturbation":
