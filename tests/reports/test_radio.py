@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+import torch
 
 from trompe.core.errors import UserError
 from trompe.reports.radio import ErrorCurve, constellation, error_curves, stems
@@ -140,3 +141,10 @@ def test_the_same_numbers_make_the_same_drawing():
         lambda: stems([0.1, 0.2], 1),
     ):
         assert draw() == draw()
+
+
+def test_tensors_that_carry_a_gradient_are_drawn_as_their_numbers():
+    numbers = [[0.5, -0.25]]
+    tensor = torch.tensor(numbers, requires_grad=True)
+    assert stems(tensor, 1) == stems(numbers, 1)
+    assert constellation(SQUARE, 1, tensor) == constellation(SQUARE, 1, numbers)

@@ -135,7 +135,7 @@ def stems(delta: ArrayLike, uses: int, title: str = "") -> str:
         (3, 3, True)
     """
     block = _blocks(delta, uses, "a perturbation")[0]
-    keys = ("in phase", "in quadrature")[: np.size(delta) // uses]
+    keys = ("in phase", "in quadrature")[: np.shape(delta)[-1] // uses]
     values = np.stack([block.real, block.imag], axis=1)[:, : len(keys)]
     left, step, bottom = 50, max(56, 330 // uses), 270
     right = left + step * uses
@@ -154,8 +154,9 @@ def stems(delta: ArrayLike, uses: int, title: str = "") -> str:
 
 
 def _blocks(values: ArrayLike, uses: int, what: str) -> Blocks:
-    """Blocks as complex numbers `(B, uses)`."""
-    found = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    """Blocks as complex numbers `(B, uses)`, of arrays, lists, or tensors with a gradient or without."""
+    held = values.detach().cpu() if hasattr(values, "detach") else values
+    found = np.atleast_2d(np.asarray(held, dtype=np.float64))
     if uses < 1 or found.ndim != 2 or not len(found) or found.shape[1] not in (uses, 2 * uses):
         raise UserError(
             f"{what} for {uses} channel uses has {uses} or {2 * uses} numbers in each block, "
