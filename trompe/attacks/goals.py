@@ -52,8 +52,8 @@ MISLEAD = Goal("mislead", lambda logits, y: -cross_entropy(logits, y))
 MISREAD = Goal("misread", lambda logits, y: logits.softmax(1).gather(1, y[:, None])[:, 0])
 """The label is probably lost: the loss is the probability that it keeps, a smooth rate of right answers.
 
-`MISLEAD`'s grows without end on examples that are lost already, and so leaves others right: of large
-perturbations this is the better goal, of small ones both are the same.
+The loss of `MISLEAD` goes on falling on examples that are lost already, at the expense of others. For large
+perturbations this goal is the better one; for small ones the two do the same.
 """
 DAMAGE = Goal("damage", lambda output, clean: -squared_distance(output, clean))
 """The output is far from what it was; the reference is the tail's clean output."""
