@@ -4,6 +4,7 @@ import json
 import math
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ SMALL = Radio(CommsConfig(3, 2), STAGES)
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TROMPE_CACHE", str(tmp_path / "zoo"))
+    monkeypatch.setattr(radios, "measure", partial(radios.measure, batches=1))
     return tmp_path / "zoo"
 
 
