@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from trompe.evaluation.records import Record
     from trompe.experiments.comms._page import Curves, Ratio
 
-__all__ = ["claims", "pictured", "rendered"]
+__all__ = ["Found", "claims", "pictured", "rendered"]
 
 TENTH = 1.1
 """Two rates are as good as equal within this factor."""
 ATTACKS = (JAMMING, TRANSFERRED, ADAPTIVE)
 
 
-class _Found:
+class Found:
     """The records by defence, attack and place."""
 
     def __init__(self, records: "list[Record]") -> None:
@@ -59,7 +59,7 @@ class _Found:
 
 def rendered(records: "list[Record]") -> str:
     """Pictures, what is left to each attacker, claims, and every number."""
-    found = _Found(records)
+    found = Found(records)
     parts = [_head(records, found), _shown(found)]
     for psr in found.psrs:
         parts += [f"### At PSR {psr:g} dB and {found.judged:g} dB", _left(found, psr)]
@@ -71,7 +71,7 @@ def rendered(records: "list[Record]") -> str:
     return "\n\n".join(parts)
 
 
-def _head(records: "list[Record]", found: _Found) -> str:
+def _head(records: "list[Record]", found: Found) -> str:
     config = records[0].config
     how = config["defences"][0]
     return (
@@ -97,20 +97,20 @@ def _title(psr: float | None) -> str:
     return "Without an attack" if psr is None else f"Who knows the defence, at PSR {psr:g} dB"
 
 
-def _shown(found: _Found) -> str:
+def _shown(found: Found) -> str:
     return "\n".join(f"![{_title(psr)}](pictures/{_file(psr)})" for psr in (None, *found.psrs))
 
 
 def pictured(records: "list[Record]") -> dict[str, str]:
     """The adaptive attack on every defence, and all of them without an attack."""
-    found, pictures = _Found(records), {}
+    found, pictures = Found(records), {}
     for psr in (None, *found.psrs):
         names = {curve(kind, psr, CLEAN if psr is None else ADAPTIVE): kind for kind in found.kinds}
         pictures[_file(psr)] = drawn(found.curves, names, title=_title(psr))
     return pictures
 
 
-def _left(found: _Found, psr: float) -> str:
+def _left(found: Found, psr: float) -> str:
     """What each attacker makes of each defence."""
     rows: list[tuple[str | None, ...]] = []
     for kind in found.kinds:
@@ -122,7 +122,7 @@ def _left(found: _Found, psr: float) -> str:
     return markdown_table(Table("", columns, tuple(rows)))
 
 
-def _rates(found: _Found, psr: float | None, name: str) -> str:
+def _rates(found: Found, psr: float | None, name: str) -> str:
     return rates(found.curves, {curve(kind, psr, name): kind for kind in found.kinds})
 
 
@@ -147,14 +147,16 @@ def _tried(records: "list[Record]") -> str:
 # ------------------------------------------------------------------------------- claims
 
 
-def claims(found: _Found) -> str:
+def claims(found: Found) -> str:
     """What follows for each defence, at the first power."""
     psr = found.psrs[0]
     lines = []
     for kind in found.kinds:
         if kind != PLAIN:
             lines += [_gained(found, kind, psr), _costs(found, kind), _flattering(found, kind, psr)]
-    lines += [_of_gradients(found, kind, psr) for kind in (BANK, BLOCK) if CONTROL in found.kinds]
+    if CONTROL in found.kinds:
+        trained = [kind for kind in (BANK, BLOCK) if kind in found.kinds]
+        lines += [_of_gradients(found, kind, psr) for kind in trained]
     if KEYED in found.kinds:
         lines.append(_no_more_than_jamming(found, psr))
     head = "Differences are of block error rates, block by block on the same noise."
@@ -166,7 +168,7 @@ def _difference(record: "Record") -> str:
     return f"{number(record.value, 2)} [{number(low, 2)}, {number(high, 2)}], {record.n:,} blocks"
 
 
-def _gained(found: _Found, kind: str, psr: float) -> str:
+def _gained(found: Found, kind: str, psr: float) -> str:
     record = found.paired[kind, psr, PLAIN]
     times = found.times((PLAIN, ADAPTIVE), (kind, ADAPTIVE), psr)
     told = verdict((record.high or 0) < 0, (record.low or 0) >= 0)
@@ -177,7 +179,7 @@ def _gained(found: _Found, kind: str, psr: float) -> str:
     )
 
 
-def _costs(found: _Found, kind: str) -> str:
+def _costs(found: Found, kind: str) -> str:
     record = found.paired[kind, None, PLAIN]
     told = verdict((record.low or 0) > 0, (record.high or 0) <= 0)
     snr = record.extra["snr"]
@@ -188,7 +190,7 @@ def _costs(found: _Found, kind: str) -> str:
     )
 
 
-def _flattering(found: _Found, kind: str, psr: float) -> str:
+def _flattering(found: Found, kind: str, psr: float) -> str:
     record = found.paired[kind, psr, TRANSFERRED]
     told = verdict((record.low or 0) > 0, (record.high or 0) <= 0)
     times = found.times((kind, ADAPTIVE), (kind, TRANSFERRED), psr)
@@ -198,7 +200,7 @@ def _flattering(found: _Found, kind: str, psr: float) -> str:
     )
 
 
-def _of_gradients(found: _Found, kind: str, psr: float) -> str:
+def _of_gradients(found: Found, kind: str, psr: float) -> str:
     times = found.times((CONTROL, ADAPTIVE), (kind, ADAPTIVE), psr)
     return (
         f"- That training along gradients ({kind}) leaves fewer errors than training in random directions of "
@@ -207,7 +209,7 @@ def _of_gradients(found: _Found, kind: str, psr: float) -> str:
     )
 
 
-def _no_more_than_jamming(found: _Found, psr: float) -> str:
+def _no_more_than_jamming(found: Found, psr: float) -> str:
     record = found.paired[KEYED, psr, JAMMING]
     times = found.times((KEYED, ADAPTIVE), (KEYED, JAMMING), psr)
     told = verdict(times.high <= TENTH, times.low > TENTH)
