@@ -133,3 +133,26 @@ def by_class() -> Dataset:
 def unlabelled() -> Dataset:
     data = load("digits", "test")
     return Dataset("unlabelled", data.x)
+
+
+class Repeated(nn.Module):
+    """One bit, sent three times; the receiver adds up. It has the four names that are asked of a link."""
+
+    uses, bits = 3, 1
+
+    def __init__(self, **wrong: object) -> None:
+        super().__init__()
+        for name, value in wrong.items():
+            setattr(self, name, value)
+        self.eval()
+
+    def transmit(self, s: Tensor) -> Tensor:
+        return (1.0 - 2.0 * s)[:, None].expand(-1, 3)
+
+    def receive(self, y: Tensor) -> Tensor:
+        total = y.sum(1)
+        return torch.stack([total, -total], 1)
+
+
+def repeated() -> nn.Module:
+    return Repeated()

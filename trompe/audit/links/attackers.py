@@ -100,8 +100,9 @@ def _nearest(link: Link) -> Tensor:
     ways = (words - words[:, None]).flatten(0, 1)
     length = ways.norm(dim=1)
     ways = ways[length > _SAME * length.max()]
-    unique = ways.round(decimals=4).unique(dim=0)
-    return unique[unique.norm(dim=1).argsort(stable=True)[:_PAIRS]]
+    unique: Tensor = ways.round(decimals=4).unique(dim=0)
+    nearest = unique.norm(dim=1).argsort(stable=True)
+    return unique[nearest[:_PAIRS]]
 
 
 def _ways(ball: Ball, uses: int) -> Iterator[tuple[str, int, Callable[..., Perturbation]]]:

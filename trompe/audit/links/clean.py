@@ -71,8 +71,8 @@ def _section(bench: Bench) -> Section:
     text = (
         f"{bench.name} sends {link.bits} bits in {link.uses} channel uses, {number(link.rate)} bits a use, "
         f"over {channel}; a block is one of {link.messages} messages, and is lost where the receiver names "
-        f"another. Each point stands on at least {ENOUGH} errors or on {bench.blocks:,} blocks; a curve ends with its "
-        "first point of fewer errors, and a point without any is an upper bound."
+        f"another. Each point stands on at least {ENOUGH} errors or on {bench.blocks:,} blocks; a curve "
+        "ends with its first point of fewer errors, and a point without any is an upper bound."
     )
     lines = [series(bench.name, bench.clean)]
     lines += [series(_HAMMING, bench.hamming)] if bench.hamming else []
