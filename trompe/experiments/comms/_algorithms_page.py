@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from trompe.experiments.comms._links import DIRECT, JAMMING
+from trompe.experiments.comms._links import DIRECT, JAMMING, Attack
 from trompe.experiments.comms._page import rate, verdict
 from trompe.experiments.comms.algorithms import AHEAD, PUBLISHED
 from trompe.reports import Table, markdown_table
@@ -40,8 +40,9 @@ def rendered(records: "list[Record]") -> str:
     parts = [
         f"Links are trained on the {config['schedule']} schedule. Every attacker but jamming knows the "
         "receiver, the Eb/N0 and the power, and adds one perturbation of exactly that power to every block. "
-        f"The best run of Algorithm 1 is that of {config['restarts']}, chosen on draws of its own. Counting "
-        f"ends at {config['errors']} errors or {config['blocks']:,} blocks; brackets are Wilson 95% "
+        f"The best run of Algorithm 1 is that of {config['restarts']}, the direct optimiser keeps the best "
+        f"of {Attack.starts} starts, each of {config['steps']} steps; both choose on draws of their own. "
+        f"Counting ends at {config['errors']} errors or {config['blocks']:,} blocks; brackets are Wilson 95% "
         "intervals, those of differences are for pairs of the same messages and noise."
     ]
     for link in links:

@@ -240,8 +240,9 @@ def pictured(records: "list[Record]") -> dict[str, str]:
         for name, found in links.items() if at == psr else ():
             shown = {CLEAN: found[CLEAN], JAMMING: found[JAMMING], "attacked": best(found)}
             for what, r in shown.items():
-                point = snr, r.value, r.low or 0.0, r.high or 0.0
-                lines.setdefault(f"{name}, {what}", []).append(point)
+                line = lines.setdefault(f"{name}, {what}", [])
+                if not line or line[-1][1]:  # a point without errors is the last
+                    line.append((snr, r.value, r.low or 0.0, r.high or 0.0))
     curves = [ErrorCurve(name, tuple(points)) for name, points in lines.items()]
     told = [(snr, v, v, v) for (_, what, snr), (v, _) in PUBLISHED.items() if what == CLEAN]
     curves.append(ErrorCurve(f"{ML}, {CLEAN}", tuple(told), measured=False))
