@@ -6,16 +6,18 @@ import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from trompe import zoo
 from trompe.core.errors import UserError
+from trompe.defenses import LinkStep
 from trompe.models import CommsAutoencoder, CommsConfig
 from trompe.training import ClassifierStep
 from trompe.zoo import Radio, radios
-from trompe.zoo.radios import Stage
+from trompe.zoo.radios import Opponent, Stage
 
 STAGES = (Stage(200, 1e-2, 60), Stage(100, 1e-3, 20))
 SMALL = Radio(CommsConfig(3, 2), STAGES)
@@ -89,28 +91,30 @@ def test_whatever_the_weights_depend_on_is_in_their_name() -> None:
     assert len({zoo.path(how).stem.rpartition("-")[2] for how in changes}) == len(changes)
 
 
-@pytest.mark.parametrize("step", [30, 70])
+@pytest.mark.parametrize(("step", "against"), [(30, None), (70, None), (70, "bank")])
 def test_a_training_that_was_cut_off_goes_on_to_the_same_bits(
-    step: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    step: int, against: Opponent | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """In its first stage and in its second; the one that had ended is not begun again."""
-    whole = zoo.radio(SMALL, root=tmp_path / "whole", progress=False).state_dict()
+    """In its first stage and in its second; a stage that had ended is not begun again."""
+    how = SMALL if against is None else replace(SMALL, psr=-6.0, against=against)
+    kind = ClassifierStep if against is None else LinkStep
+    whole = zoo.radio(how, root=tmp_path / "whole", progress=False).state_dict()
     calls: list[int] = []
-    update = ClassifierStep.__call__
+    update = kind.__call__
 
-    def interrupted(self: ClassifierStep, *batch: torch.Tensor) -> dict[str, torch.Tensor]:
+    def interrupted(self: Any, *batch: torch.Tensor) -> Any:
         calls.append(1)
         if len(calls) == step:
             signal.raise_signal(signal.SIGINT)
         return update(self, *batch)
 
-    monkeypatch.setattr(ClassifierStep, "__call__", interrupted)
+    monkeypatch.setattr(kind, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        weights(SMALL)
+        weights(how)
     assert len(calls) == step
     with pytest.raises(UserError, match="has not been trained"):
-        zoo.card(SMALL)
-    assert same(whole, weights(SMALL))
+        zoo.card(how)
+    assert same(whole, weights(how))
     assert len(calls) == 80
 
 
