@@ -217,7 +217,8 @@ class IterativeUniversal(_Search):
     def draw(self, batch: Sequence[Tensor], head: Tail | None, seeds: Tensor, number: int) -> Draw:
         """A value of the batch for each restart, with noise of its own."""
         with random.streams(seeds, -1 - number):
-            rows = (random.uniform((len(seeds),)) * len(batch[0])).long().to(batch[0].device)
+            share = random.uniform((len(seeds),), torch.empty(0, dtype=torch.float64))  # below one
+        rows = (share * len(batch[0])).long().to(batch[0].device)
         return drawn([part[rows] for part in batch[:2]], head, seeds, number)
 
 
