@@ -47,7 +47,7 @@ PUBLISHED = (
 )
 """The schedule of Sadeghi & Larsson's program."""
 REDUCED = (Stage(1000, 1e-3, 4000), Stage(1000, 1e-4, 4000))
-"""A quarter of its steps and a fortieth of its messages."""
+"""A quarter of its steps and a twenty-sixth of its messages."""
 
 
 @dataclass(frozen=True)
