@@ -42,9 +42,9 @@ def test_black_box_measures_every_form_of_arrival(tmp_path: Path) -> None:
     path, page = reproduce("comms/black_box", "smoke", results_root=tmp_path / "r")
     records, text = read_records(path), page.read_text()
     forms = {(r.attack, r.config["arrival"]) for r in records if r.metric == black_box.MORE}
-    assert len(forms) == len(black_box.SENT) * len(ARRIVALS) + len(ARRIVALS) - 1
+    assert len(forms) == (len(black_box.SENT) + 3) * len(ARRIVALS) - 2
     assert curves_of(records).keys() >= {at_psr(-6, black_box.LOST), at_psr(-6, black_box.CEILING)}
-    assert text.count("beats jamming, block by block,") == 6
+    assert text.count("beats jamming, block by block,") == 7
     assert "of 8 drawn blindly" in text
     (drawing,) = black_box.pictures(records).values()
     assert ElementTree.fromstring(drawing).tag.endswith("svg")

@@ -30,6 +30,7 @@ from trompe.experiments.comms.black_box import (
     MORE,
     PREPARED,
     PUBLISHED,
+    READY,
     SENT,
     THREATS,
     WORST,
@@ -118,29 +119,32 @@ def claims(records: "list[Record]") -> str:
     for psr, snr in _powers(records).items():
         where = f"PSR {psr:g} dB, {snr:g} dB"
         lines += [
-            _beats(where, f"{name}, {form}", more[psr, name, form])
+            _beats(where, f"{name} ({form})", more[psr, name, form])
             for name, form in (
                 (PRINCIPAL, SYNCHRONISED), (PRINCIPAL, WORST), (ITERATIVE, SYNCHRONISED),
-                (DIRECT, SYNCHRONISED), (PREPARED, WORST), (VECTOR, SYNCHRONISED),
+                (DIRECT, SYNCHRONISED), (PREPARED, WORST), (VECTOR, SYNCHRONISED), (READY, WORST),
             )
         ]  # fmt: skip
-        known = at[psr, PRINCIPAL, SYNCHRONISED]
-        told = ", ".join(
-            f"a share of {ratio(at[psr, PRINCIPAL, form], known)} with {form}"
-            for form in ARRIVALS
-            if form != SYNCHRONISED
-        )
-        lines.append(
-            f"- {where}: of the errors that {PRINCIPAL} makes when synchronised there remain {told}."
-        )
-        ready = ratio(at[psr, PREPARED, WORST], at[psr, DIRECT, WORST])
-        above = ratio(at[psr, CEILING, SYNCHRONISED], known)
-        lines.append(
-            f"- {where}: with {WORST}, who is prepared for it makes {ready} times the errors of who is not; "
-            f"who knows the victim makes {above} times those of {PRINCIPAL} when synchronised."
-        )
+        lines += [f"- {where}: {told}" for told in _timing(at, psr)]
         lines += _luck(records, psr, at)
     return "\n".join(["### What follows", "", *lines])
+
+
+def _timing(at: "dict[Place, Record]", psr: float) -> list[str]:
+    """What it is worth to know when a block begins, without knowing the victim and with."""
+    forms = [form for form in ARRIVALS if form != SYNCHRONISED]
+    jammed = at[psr, JAMMING, SYNCHRONISED]
+    lines = []
+    for name, ready in ((PRINCIPAL, PREPARED), (CEILING, READY)):
+        known = at[psr, name, SYNCHRONISED]
+        told = "; ".join(f"{ratio(at[psr, name, form], known)} ({form})" for form in forms)
+        lines.append(
+            f"errors of {name} when it is not synchronised, over those when it is: {told}."
+        )
+        told = "; ".join(f"{ratio(at[psr, ready, form], jammed)} ({form})" for form in forms)
+        lines.append(f"errors of {ready}, over those of jamming: {told}.")
+    above = ratio(at[psr, CEILING, SYNCHRONISED], jammed)
+    return [*lines, f"who knows the victim makes {above} times the errors of jamming."]
 
 
 def _beats(where: str, who: str, found: "Record") -> str:
@@ -182,7 +186,7 @@ def _forms(records: "list[Record]", psr: float) -> str:
     """Attackers as rows, forms of arrival as columns; and whether each beats jamming."""
     at, more = _placed(records, "block error rate"), _placed(records, MORE)
     rows: list[tuple[str | None, ...]] = []
-    for name in (JAMMING, *SENT, PREPARED, CEILING):
+    for name in (JAMMING, *SENT, PREPARED, CEILING, READY):
         cells = []
         for form in ARRIVALS:
             told = rate(at.get((psr, name, form)))

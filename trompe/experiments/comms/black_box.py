@@ -43,6 +43,7 @@ __all__ = [
     "MORE",
     "PREPARED",
     "PUBLISHED",
+    "READY",
     "SCALES",
     "SENT",
     "THREATS",
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 CEILING, PREPARED = "direct, white box", f"{DIRECT}, prepared"
+READY = f"{CEILING}, prepared"
 SENT = (ITERATIVE, PRINCIPAL, DIRECT, VECTOR)
 """What is sent without knowing the victim."""
 WORST = "random sign and shift in time"
@@ -78,6 +80,7 @@ THREATS = {
     PRINCIPAL: f"{_SUBSTITUTE}: the first singular vector of its minimal perturbations",
     DIRECT: f"{_SUBSTITUTE}: the perturbation that raises its mean loss most",
     PREPARED: f"{_SUBSTITUTE}, and how the perturbation will arrive: the direct optimiser over all forms",
+    READY: "knows the victim, its noise and how the perturbation will arrive",
     VECTOR: "what the authors' program sends, found on a model of theirs",
     BLIND: "knows no more than the power it may spend; the same direction with every block",
     CEILING: "knows the victim and its noise: the direct optimiser, anew for each Eb/N0 and power",
@@ -142,7 +145,7 @@ def run(config: Config, store: Store) -> Iterator["Record"]:
             lambda psr=psr: _counted(config, _curves(config, psr), psr),  # type: ignore[misc]
         )
         yield from store.cell(
-            f"PSR {psr:g} dB, arrivals",
+            f"PSR {psr:g} dB, forms of arrival",
             lambda psr=psr, snr=snr: _arrivals(config, psr, snr),  # type: ignore[misc]
         )
         yield from store.cell(
@@ -208,28 +211,37 @@ def _arrivals(config: Config, psr: float, snr: float) -> Iterator["Record"]:
     """Rates under each form of arrival, and how far above jamming they are, block by block."""
     from trompe.evaluation.block_error import Condition, block_errors, compared
 
-    jam = jamming(psr, config.victim.model.uses)
-    met: dict[tuple[str, str], Interference] = {(JAMMING, SYNCHRONISED): jam}
-    met[CEILING, SYNCHRONISED] = _direct(config, config.victim, psr, snr)
+    jam: Interference = jamming(psr, config.victim.model.uses)
+    conditions = {(JAMMING, SYNCHRONISED): Condition(snr, jam)}
     for form in ARRIVALS:
-        met |= {(name, form): found for name, found in _arrived(config, psr, form).items()}
-    conditions = {key: Condition(snr, found) for key, found in met.items()}
+        for name, found in _arrived(config, psr, snr, form).items():
+            conditions[name, form] = Condition(snr, found)
     how: dict[str, Any] = {"blocks": config.blocks, "errors": config.enough, "seed": config.seed}
     model = config.victim.model
     for (name, form), count in block_errors(model, conditions, **how).items():
-        yield count.record(**_told(config, name, snr, psr, arrival=form))
+        about = {"arrival": form} | _curve(name, form, psr)
+        yield count.record(**_told(config, name, snr, psr, **about))
     for (name, form), met_so in conditions.items():
-        if name not in (JAMMING, CEILING):
+        if name != JAMMING:
             told = _told(config, name, snr, psr, arrival=form)
             yield compared(model, met_so, Condition(snr, jam), metric=MORE, **how, **told)
 
 
-def _arrived(config: Config, psr: float, form: str) -> "dict[str, Perturbation]":
-    """What is sent, as it arrives; and the direct optimiser prepared for that."""
+def _curve(name: str, form: str, psr: float) -> dict[str, str]:
+    """The curve that a condition is a point of, if it is one of any."""
+    if form == SYNCHRONISED:
+        return {"curve": at_psr(psr, name)}
+    return {"curve": at_psr(psr, LOST)} if (name, form) == (PRINCIPAL, WORST) else {}
+
+
+def _arrived(config: Config, psr: float, snr: float, form: str) -> "dict[str, Perturbation]":
+    """What is sent, as it arrives; and the direct optimiser prepared for that, on substitute and victim."""
     uses = config.victim.model.uses
-    found = {name: arriving(sent, form, uses) for name, sent in _sent(config, psr).items()}
+    sent = _sent(config, psr) | {CEILING: _direct(config, config.victim, psr, snr)}
+    found = {name: arriving(made, form, uses) for name, made in sent.items()}
     if form != SYNCHRONISED:
         found[PREPARED] = _direct(config, config.substitute, psr, config.learned, form)
+        found[READY] = _direct(config, config.victim, psr, snr, form)
     return found
 
 
