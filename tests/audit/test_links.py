@@ -177,7 +177,7 @@ def transmits(factor: float) -> Callable[[Tensor], Tensor]:
             {"transmit": transmits(2.0)},
             "mean energy of a block is 12.*multiply what is sent by 0.5",
         ),
-        ({"transmit": transmits(math.nan)}, "finite real numbers"),
+        ({"transmit": transmits(math.nan)}, "holds NaN or infinities"),
         ({"transmit": lambda s: 3}, "returned int, not a tensor"),
         ({"receive": lambda y: y.view(7, 7)}, "receive failed on \\(2, 3\\)"),
         ({"receive": lambda y: y}, "expected a score for each of the 2 messages"),

@@ -95,7 +95,8 @@ def test_every_option_changes_its_part_of_the_plan(
 
 
 def test_every_option_is_tried_above() -> None:
-    assert {field.name for field in fields(Audit)} == {*CHANGED, "fail_under"}
+    of_links = {"comms", "psr", "snr", "blocks"}
+    assert {field.name for field in fields(Audit)} == {*CHANGED, *of_links, "fail_under"}
 
 
 def test_what_the_values_mean(run: Run, fake: Callable[[Report], list[Plan]]) -> None:
