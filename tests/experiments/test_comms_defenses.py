@@ -9,7 +9,6 @@ import pytest
 
 from trompe import zoo
 from trompe.core.errors import UserError
-from trompe.evaluation.block_error import Count
 from trompe.evaluation.records import Record, read_records
 from trompe.experiments import reproduce
 from trompe.experiments.comms import defenses
@@ -78,18 +77,18 @@ def test_a_gain_is_judged_by_the_interval_of_pairs(
     assert says in line
 
 
-@pytest.mark.parametrize(("errors", "says"), [(10_000, "**holds**"), (13_000, "**does not hold**")])
-def test_a_key_is_judged_beside_jamming(measured: Outcome, errors: int, says: str) -> None:
-    made = {JAMMING: Count(10_000, 1_000_000), ADAPTIVE: Count(errors, 1_000_000)}
-    records = [
-        replace(
-            r, **{k: getattr(made[r.attack].record(), k) for k in ("value", "n", "low", "high")}
-        )
-        if r.subject == KEYED and r.attack in made and r.config.get("curve")
-        else r
-        for r in measured[0]
-    ]
-    text = defenses.render(records)
+@pytest.mark.parametrize(
+    ("share", "says"), [(0.0, "**holds**"), (0.5, "**does not hold**"), (0.1, "is **unresolved**")]
+)
+def test_a_key_is_judged_beside_jamming(measured: Outcome, share: float, says: str) -> None:
+    records = measured[0]
+    jammed = next(
+        r.value
+        for r in records
+        if r.subject == KEYED and r.attack == JAMMING and r.extra["snr"] == 8.0
+    )
+    where = {"subject": KEYED, "psr": -6.0, "than": JAMMING}
+    text = defenses.render(edited(records, where, share * jammed, 0.05 * jammed))
     assert says in next(line for line in text.split("\n") if "under a secret key" in line)
 
 

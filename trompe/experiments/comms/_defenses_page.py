@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "claims", "pictured", "rendered"]
 
-TENTH = 1.1
-"""Two rates are as good as equal within this factor."""
+SLACK = 0.1
+"""A difference below this share of a rate is none."""
 ATTACKS = (JAMMING, TRANSFERRED, ADAPTIVE)
 
 
@@ -210,10 +210,20 @@ def _of_gradients(found: Found, kind: str, psr: float) -> str:
 
 
 def _no_more_than_jamming(found: Found, psr: float) -> str:
-    record = found.paired[KEYED, psr, JAMMING]
-    times = found.times((KEYED, ADAPTIVE), (KEYED, JAMMING), psr)
-    told = verdict(times.high <= TENTH, times.low > TENTH)
+    record, jammed = found.paired[KEYED, psr, JAMMING], found.at(KEYED, psr, JAMMING)
+    rest = (
+        f"than jamming of the same power, within {SLACK:.0%} of what jamming does, "
+        f"at PSR {psr:g} dB and {found.judged:g} dB,"
+    )
+    if jammed is None or not jammed.value:
+        return (
+            f"- That under a secret key the best perturbation does no more {rest} was not measured."
+        )
+    value, low, high = (
+        (end or 0.0) / jammed.value for end in (record.value, record.low, record.high)
+    )
     return (
-        "- That under a secret key the best perturbation does no more than jamming of the same power, within "
-        f"a factor {TENTH:g}, {told}: {times} times as much, {_difference(record)}."
+        f"- That under a secret key the best perturbation does no more {rest} "
+        f"{verdict(high <= SLACK, low > SLACK)}: it does {value:+.1%} [{low:+.1%}, {high:+.1%}], "
+        f"{record.n:,} blocks."
     )
