@@ -94,7 +94,8 @@ class Jamming(nn.Module):
         """What is jammed, each with a draw of its own."""
         g = random.normal(tuple(v.shape), v)
         size = g.flatten(1).norm(dim=1).clamp_min(torch.finfo(g.dtype).tiny)
-        return v + g * (self.radius / size).view(-1, *[1] * (v.ndim - 1))
+        jam: Tensor = g * (self.radius / size).view(-1, *[1] * (v.ndim - 1))
+        return v + jam
 
     def extra_repr(self) -> str:
         """The settings, for `print`."""

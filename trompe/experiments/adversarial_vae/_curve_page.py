@@ -49,8 +49,8 @@ def drawn(records: list[Record]) -> dict[str, str]:
     lines = []
     for name, some in _by_name(records).items():
         columns = list(zip(*(record.config["curve"] for record in some), strict=True))
-        band = [tuple(map(edge, columns)) for edge in (min, max)] if len(some) > 1 else [(), ()]
-        lines.append(Series(name, FINE, tuple(_mean_curve(some)), *band))
+        low, high = (tuple(map(edge, columns)) if len(some) > 1 else () for edge in (min, max))
+        lines.append(Series(name, FINE, tuple(_mean_curve(some)), low, high))
     figure = Curve(CAPTION, "relative distortion", "relative distance to the target", tuple(lines))
     return {NAME: standalone(figure) + "\n"}
 

@@ -113,6 +113,6 @@ def drawing(
     series = []
     for word, record in lines.items():
         kept = [record.config.get(key) or () for key in ("y", "low", "high")]
-        scaled = [tuple(math.nan if v is None else scale * v for v in line) for line in kept]
-        series.append(Series(word, tuple(record.config["at"]), *scaled))
+        y, low, high = (tuple(math.nan if v is None else scale * v for v in line) for line in kept)
+        series.append(Series(word, tuple(record.config["at"]), y, low, high))
     return standalone(Curve(title, "step", quantity, tuple(series), **options)) + "\n"
