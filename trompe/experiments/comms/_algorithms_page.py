@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from trompe.experiments.comms._links import DIRECT, JAMMING, Attack
-from trompe.experiments.comms._page import rate, verdict
+from trompe.experiments.comms._page import difference, rate, verdict
 from trompe.experiments.comms.algorithms import AHEAD, PUBLISHED
 from trompe.reports import Table, markdown_table
 from trompe.reports.wording import number
@@ -63,14 +63,6 @@ def _most(link: _Link) -> float:
     """The Eb/N0 at which most powers were measured."""
     levels = [snr for snr, _ in link.rates]
     return max(levels, key=levels.count)
-
-
-def difference(record: "Record | None") -> str | None:
-    """A paired difference of rates with its interval and pairs."""
-    if record is None or record.low is None or record.high is None:
-        return None
-    ends = f"{number(record.low, 2)}, {number(record.high, 2)}"
-    return f"{number(record.value, 2)} [{ends}] ({record.n:,})"
 
 
 def _table(link: _Link) -> str:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from trompe.experiments.comms._links import CLEAN, DIRECT, JAMMING
-from trompe.experiments.comms._page import rate, ratio, verdict, within
+from trompe.experiments.comms._page import difference, rate, ratio, verdict, within
 from trompe.experiments.comms.hamming import (
     BETWEEN,
     BORROWED,
@@ -108,7 +108,7 @@ def _attacked(records: "list[Record]") -> str:
                     "all" if share == FULL else f"{share:g}",
                     str(attack),
                     rate(record),
-                    _signed(found.get((MORE, share, attack))),
+                    difference(found.get((MORE, share, attack))),
                     number(bound.value, 3) if bound else None,
                     number(told[0], 2) if told else None,
                 )
@@ -120,13 +120,6 @@ def _attacked(records: "list[Record]") -> str:
     head = f"Maximum likelihood at {snr:g} dB, PSR {psr:g} dB. The paper gives the code half of the power."
     lines = [line for share in (HALF, FULL) for line in _verdicts(found, share)]
     return "\n\n".join([head, markdown_table(Table("", columns, tuple(rows))), "\n".join(lines)])
-
-
-def _signed(record: "Record | None") -> str | None:
-    if record is None or record.low is None or record.high is None:
-        return None
-    ends = f"{number(record.low, 2)}, {number(record.high, 2)}"
-    return f"{number(record.value, 2)} [{ends}] ({record.n:,})"
 
 
 def _verdicts(found: "dict[tuple[object, ...], Record]", share: float) -> list[str]:

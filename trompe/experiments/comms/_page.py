@@ -20,6 +20,7 @@ __all__ = [
     "costs",
     "curves_of",
     "decibels",
+    "difference",
     "drawn",
     "gains",
     "rate",
@@ -51,6 +52,13 @@ def rate(record: "Record | None") -> str | None:
         return None
     if not record.value:
         return f"below {number(record.high, 2)} ({record.n:,} blocks)"
+    return difference(record)
+
+
+def difference(record: "Record | None") -> str | None:
+    """A difference of rates with its interval and pairs."""
+    if record is None or record.low is None or record.high is None:
+        return None
     ends = f"{number(record.low, 2)}, {number(record.high, 2)}"
     return f"{number(record.value, 2)} [{ends}] ({record.n:,})"
 
