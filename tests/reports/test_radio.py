@@ -134,6 +134,11 @@ def test_numbers_that_are_no_block_are_refused_in_a_sentence(values):
         constellation(SQUARE, 1, perturbation=values)
 
 
+def test_two_rows_are_not_one_perturbation():
+    with pytest.raises(UserError, match="one perturbation is drawn, got 2"):
+        stems([[0.5, 0.1], [0.2, 0.3]], 2)
+
+
 def test_the_same_numbers_make_the_same_drawing():
     for draw in (
         lambda: error_curves([ErrorCurve("clean", HALVES)]),

@@ -91,7 +91,8 @@ def constellation(
         title: on top; none is drawn without it.
 
     Raises:
-        UserError: where a number is not finite, or a block has neither `uses` nor `2 uses` numbers.
+        UserError: where a number is not finite, a block has neither `uses` nor `2 uses` numbers, or there are
+            several perturbations.
 
     Example:
         >>> drawn = constellation([[1.0, 0.0], [-1.0, 0.0]], 1, perturbation=[0.0, 0.5])
@@ -99,7 +100,7 @@ def constellation(
         (3, 3)
     """
     sent = _blocks(codebook, uses, "a codebook")
-    shift = None if perturbation is None else _blocks(perturbation, uses, "a perturbation")[0]
+    shift = None if perturbation is None else _perturbation(perturbation, uses)
     every = sent if shift is None else np.concatenate([sent, sent + shift])
     reach = 1.08 * (max(np.abs(every.real).max(), np.abs(every.imag).max()) + deviation) or 1.0
     columns, across, down = min(uses, COLUMNS), SIDE + GAP, SIDE + 2 * LINE
@@ -127,14 +128,14 @@ def stems(delta: ArrayLike, uses: int, title: str = "") -> str:
         title: on top; none is drawn without it.
 
     Raises:
-        UserError: where a number is not finite, or there are neither `uses` nor `2 uses` of them.
+        UserError: where a number is not finite, or there are neither `uses` nor `2 uses` of them in one row.
 
     Example:
         >>> drawn = stems([0.5, -0.25, 0.1, 0.0], uses=2)
         >>> drawn.count("<circle"), drawn.count("<rect"), ">in quadrature<" in drawn
         (3, 3, True)
     """
-    block = _blocks(delta, uses, "a perturbation")[0]
+    block = _perturbation(delta, uses)
     keys = ("in phase", "in quadrature")[: np.shape(delta)[-1] // uses]
     values = np.stack([block.real, block.imag], axis=1)[:, : len(keys)]
     left, step, bottom = 50, max(56, 330 // uses), 270
@@ -168,6 +169,14 @@ def _blocks(values: ArrayLike, uses: int, what: str) -> Blocks:
     return found[:, :uses] + 1j * quadrature
 
 
+def _perturbation(values: ArrayLike, uses: int) -> Blocks:
+    """One block `(uses,)`, given as a row or as the only row."""
+    found = _blocks(values, uses, "a perturbation")
+    if len(found) != 1:
+        raise UserError(f"one perturbation is drawn, got {len(found)}")
+    return found[0]
+
+
 def _norm(block: Blocks) -> str:
     return number(float(np.linalg.norm(block)))
 
@@ -186,7 +195,10 @@ def _panel(use: int, sent: Blocks, moved: Blocks | None, deviation: float, reach
     ends = [] if moved is None else [(x.at(p.real), y.at(p.imag)) for p in moved.tolist()]
     radius = deviation * SIDE / (2 * reach)
     for a, b in places if radius else ():
-        parts.append(f'<path d="{_ring(a, b, radius)}" fill="{ink(0)}" fill-opacity=".1"/>')
+        parts.append(
+            f'<ellipse cx="{a:.1f}" cy="{b:.1f}" rx="{radius:.1f}" ry="{radius:.1f}" fill="{ink(0)}" '
+            'fill-opacity=".1"/>'
+        )
     for (a, b), (c, d) in zip(places, ends, strict=bool(ends)):
         parts.append(
             f'<path d="M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}" stroke="{ink(1)}" stroke-opacity=".6"/>'
@@ -196,13 +208,8 @@ def _panel(use: int, sent: Blocks, moved: Blocks | None, deviation: float, reach
     return "".join(parts)
 
 
-def _ring(x: float, y: float, radius: float) -> str:
-    half = f"a{radius:.1f} {radius:.1f} 0 0 1"
-    return f"M{x - radius:.1f} {y:.1f}{half} {2 * radius:.1f} 0{half} {-2 * radius:.1f} 0z"
-
-
 def _cross(x: Axis, y: Axis) -> str:
-    """The frame of a panel, its grid with the axes through zero, and what the lines stand for."""
+    """The frame of a panel, the axes through zero, and lines of the grid with their values."""
     parts = [f'<path class="rule" d="M0 0H{SIDE}V{SIDE}H0z" fill="none"/>']
     for tick in x.ticks:
         kind = "axis" if tick == 0 else "rule faint"
