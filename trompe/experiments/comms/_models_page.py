@@ -129,11 +129,17 @@ def _means(kinds: list[_Kind]) -> str:
     rows: list[tuple[str | int, ...]] = []
     for kind in kinds:
         for (snr, psr), found in kind.alone.items():
-            cells = [str(Spread.of([r.value for r in found[name].values()])) for name in ALONE]
+            cells = [_cell(list(found[name].values())) for name in ALONE]
             blocks = max(r.n for name in ALONE for r in found[name].values())
             rows.append((kind.name, f"{snr:g}", f"{psr:g}", *cells, blocks))
     columns = ("Models", "Eb/N0, dB", "PSR, dB", *ALONE, "Blocks at most")
     return markdown_table(Table("", columns, tuple(rows)))
+
+
+def _cell(records: "list[Record]") -> str:
+    if not any(r.value for r in records):
+        return f"no error in {sum(r.n for r in records):,} blocks"
+    return str(Spread.of([r.value for r in records]))
 
 
 def _white(kind: _Kind, at: Point) -> str:
@@ -180,7 +186,7 @@ def _black(kind: _Kind, at: Point, how: str) -> str:
     above = sum((r.low or 0) > 0 for r in more)
     below = sum((r.high or 0) < 0 for r in more)
     line = (
-        f"- {kind.name}, {how}, {_at(at)}: {found} times jamming over {found.models} victims, from "
+        f"- {kind.name}, {how}, {_at(at)}: {found} times jamming over {found.models} victim{'s' * (found.models != 1)}, from "
         f"{number(each.least, 2)} to {number(each.most, 2)} over {len(more)} pairs, {above} surely above "
         f"jamming and {below} surely below. That it beats jamming on average "
         f"{verdict(found.low > 1, found.high < 1)}."
