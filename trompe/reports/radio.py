@@ -174,7 +174,8 @@ def _perturbation(values: ArrayLike, uses: int) -> Blocks:
     found = _blocks(values, uses, "a perturbation")
     if len(found) != 1:
         raise UserError(f"one perturbation is drawn, got {len(found)}")
-    return found[0]
+    block: Blocks = found[0]
+    return block
 
 
 def _norm(block: Blocks) -> str:
