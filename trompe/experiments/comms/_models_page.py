@@ -164,7 +164,8 @@ def _head(config: Mapping[str, Any]) -> str:
     return (
         "Errors of the victim (rows) under what was made for the substitute (columns), in times those under "
         "jamming of the same power. The attacker listens to its substitute at "
-        f"{config['learned']:g} dB and hits every block in time and in sign."
+        f"{config['learned']:g} dB and hits every block in time and in sign. Intervals are over victims, and "
+        "take the substitutes as given."
     )
 
 
@@ -186,7 +187,7 @@ def _black(kind: _Kind, at: Point, how: str) -> str:
     above = sum((r.low or 0) > 0 for r in more)
     below = sum((r.high or 0) < 0 for r in more)
     line = (
-        f"- {kind.name}, {how}, {_at(at)}: {found} times jamming over {found.models} victim{'s' * (found.models != 1)}, from "
+        f"- {kind.name}, {how}, {_at(at)}: {found} times jamming (victims: {found.models}), from "
         f"{number(each.least, 2)} to {number(each.most, 2)} over {len(more)} pairs, {above} surely above "
         f"jamming and {below} surely below. That it beats jamming on average "
         f"{verdict(found.low > 1, found.high < 1)}."
