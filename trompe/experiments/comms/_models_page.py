@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Spread", "gains", "pictured", "rendered"]
 
 PICTURE = "comms-ten-models.svg"
-CAPTION = "Means over models, bars from the best model to the worst"
+CAPTION = "Means over models, bands from the best model to the worst"
 ALONE = (CLEAN, JAMMING, WHITE)
 ASKED = 5.0
 """How many times jamming's errors an attack is asked to make."""
