@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trompe.experiments.comms._links import CLEAN, JAMMING, at_psr
 from trompe.reports import Table, markdown_table
-from trompe.reports.wording import number
+from trompe.reports.wording import MINUS, number
 
 if TYPE_CHECKING:
     from trompe.evaluation.block_error import Count
@@ -22,7 +22,6 @@ __all__ = [
     "decibels",
     "difference",
     "drawn",
-    "gains",
     "rate",
     "rates",
     "ratio",
@@ -152,10 +151,10 @@ def decibels(
     value, low, high = (gain_db(_counts(curve, a), _counts(other, b), level) for a, b in ends)
     if math.isnan(value):
         return None
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", MINUS)
 
 
-def gains(curves: Curves, pairs: Mapping[str, tuple[str, str]], levels: Sequence[float]) -> str:
+def _gains(curves: Curves, pairs: Mapping[str, tuple[str, str]], levels: Sequence[float]) -> str:
     """For each pair of curves, how many dB more the first needs for each block error rate."""
     rows = [
         (title, *(decibels(curves[one], curves[other], at) for at in levels))
@@ -181,7 +180,7 @@ def costs(
         pairs[f"{jammed}, over {CLEAN}"] = jammed, CLEAN
         for name in attackers:
             pairs[f"{at_psr(psr, name)}, over {JAMMING}"] = at_psr(psr, name), jammed
-    return gains(curves, pairs, levels)
+    return _gains(curves, pairs, levels)
 
 
 # --------------------------------------------------------------------------- drawings
