@@ -75,7 +75,7 @@ class Radio:
 
     def __str__(self) -> str:
         parts = [self.name]
-        parts += [self.activation.upper()] * (self.activation != "elu")
+        parts += [self.activation.replace("relu", "ReLU")] * (self.activation != "elu")
         parts += [f"{self.fading.capitalize()} fading"] * (self.fading != "none")
         parts += [f"seed {self.seed}"] * (self.seed != 0)
         return ", ".join(parts)
