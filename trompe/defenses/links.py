@@ -116,13 +116,19 @@ class LinkStep(AdversarialStep):
 
     Args:
         link: transmitter, channel and receiver, of which the parameters are trained.
-        attack: `attack(receiver, v, s, seeds=seeds)`; a `Bank` for one perturbation of all messages. One that
-            is made for each block, as PGD's, is a threat that no radio has to withstand.
+        attack: `attack(receiver, v, s, seeds=seeds)`; a `Bank` is for one perturbation of all messages. One
+            for each block, such as FGSM's, is more than that, and merges messages for good where its radius
+            comes near to half the distance of codewords.
         lr: peak learning rate.
         options: as for `AdversarialStep`: clean, warm, schedule and others.
 
     Raises:
         UserError: as `AdversarialStep`.
+
+    >>> from trompe.models import CommsAutoencoder, CommsConfig
+    >>> step = LinkStep(CommsAutoencoder(CommsConfig(7, 4)), Bank(Ball(1.3, "L2"), (14,)), lr=1e-3)
+    >>> sorted(step(torch.arange(16)))
+    ['accuracy', 'loss']
     """
 
     def __init__(self, link: Any, attack: Attack, lr: float = 4e-3, **options: Any) -> None:
@@ -222,6 +228,11 @@ class Averaged(nn.Module):
 
     Raises:
         UserError: maps of another size than the link's blocks.
+
+    >>> from trompe.models import HAMMING_7_4, BlockCode
+    >>> link = Averaged(BlockCode(HAMMING_7_4).eval(), rotations(5, 7, angle=0.1))
+    >>> link.receive(link.transmit(torch.arange(3))).argmax(1).tolist()
+    [0, 1, 2]
     """
 
     turns: Tensor
@@ -246,8 +257,7 @@ class Averaged(nn.Module):
 
 @dataclass(frozen=True)
 class Key:
-    r"""A secret of both ends: rotations :math:`Q_0 \dots Q_{T-1}` of the blocks of a frame, uniform at
-    random.
+    r"""A secret of both ends: a rotation :math:`Q_t` for each of T blocks, uniform at random.
 
     To the link a perturbation p arrives as :math:`Q_t^\top p`, of the same length and in another direction
     for every block. The key says so in the words of `trompe.attacks.Arrival`, and stands where one does: a
@@ -306,6 +316,11 @@ class Keyed(nn.Module):
 
     Raises:
         UserError: a fading channel, whose noise does not look the same from all sides.
+
+    >>> from trompe.models import HAMMING_7_4, BlockCode
+    >>> keyed = Keyed(BlockCode(HAMMING_7_4).eval(), Key(seed=2019))
+    >>> keyed.receive(keyed.transmit(torch.arange(3))).argmax(1).tolist()
+    [0, 1, 2]
     """
 
     def __init__(self, link: Any, key: Key) -> None:
