@@ -80,6 +80,7 @@ def test_a_ratio_has_an_interval_and_needs_errors_on_both_sides() -> None:
     assert times.value == pytest.approx(10)
     assert times.low < 9 < 11 < times.high
     assert str(ratio(point("a", 8, 1000), point("b", 8, 0))) == "not measured"
+    assert str(ratio(point("a", 8, 0), point("b", 8, 1000))) == "below 0.0032"
 
 
 def test_published_points_stand_beside_ours() -> None:

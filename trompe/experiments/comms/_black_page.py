@@ -93,7 +93,8 @@ def _head(records: "list[Record]") -> str:
     (snr, psr), learned = config["fitted"], config["learned"]
     return (
         f"{victim['name']}, {victim['schedule']} schedule, seed {victim['seed']}; the substitute is "
-        f"{own['name']}, seed {own['seed']}, trained on messages and noise of its own. One training of each. "
+        f"{own['name']}, seed {own['seed']}, trained on messages and noise of its own. One pair of links is "
+        "luck: other pairs are under `comms/ten_models`. "
         f"A point ends at {config['errors']} errors or {config['blocks']:,} blocks, a curve with its first "
         f"point of fewer errors. On the substitute {PRINCIPAL} and the direct optimiser hear Eb/N0 "
         f"{learned:g} dB; {ITERATIVE} is run at {snr:g} dB and PSR {psr:g} dB, {config['restarts']} times, "

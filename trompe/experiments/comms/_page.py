@@ -84,6 +84,8 @@ class Ratio(NamedTuple):
     def __str__(self) -> str:
         if math.isnan(self.value):
             return "not measured"
+        if not self.value:
+            return f"below {number(self.high, 2)}"
         return f"{number(self.value, 2)} [{number(self.low, 2)}, {number(self.high, 2)}]"
 
 
@@ -93,13 +95,16 @@ UNKNOWN = Ratio(math.nan, 0.0, math.inf)
 def ratio(one: "Record | None", other: "Record | None") -> Ratio:
     """The ratio of two rates; the interval is that of independent ones, which is wide for paired ones.
 
-    The logarithm of a rate p with e errors has about the variance (1 - p) / e.
+    The logarithm of a rate p with e errors has about the variance (1 - p) / e. Without an error in `one` the
+    ratio is known by what it is below; without one in `other` it is not.
     """
-    if one is None or other is None or not one.value or not other.value:
+    if one is None or other is None or not other.value:
         return UNKNOWN
-    spread = sum((1 - r.value) / (r.value * r.n) for r in (one, other))
-    value, factor = one.value / other.value, math.exp(Z * math.sqrt(spread))
-    return Ratio(value, value / factor, value * factor)
+    value = one.value / other.value
+    spread = sum((1 - r.value) / (r.value * r.n) for r in (one, other) if r.value)
+    factor = math.exp(Z * math.sqrt(spread))
+    most = value * factor if one.value else (one.high or 0.0) / other.value * factor
+    return Ratio(value, value / factor, most)
 
 
 def verdict(holds: bool, fails: bool) -> str:
