@@ -62,7 +62,7 @@ def test_each_model_is_averaged_and_each_pair_a_cell(tmp_path: Path) -> None:
         "mlp-7-4 from mlp-7-4, seed 1",
         "mlp-7-4, seed 1 from mlp-7-4",
     }
-    assert "over 2 victims" in text
+    assert "victims: 2" in text
 
 
 def test_every_variant_is_clean_jammed_and_attacked(tmp_path: Path) -> None:

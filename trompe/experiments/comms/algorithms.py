@@ -86,7 +86,7 @@ class Config:
 
 
 SCALES = {
-    "smoke": Config(("mlp-7-4",), "tiny", ((8.0, -6.0), (8.0, -2.0)), 2, 20, 20_000, 20),
+    "smoke": Config(("mlp-7-4",), "tiny", ((8.0, -6.0), (8.0, -2.0)), 2, 10, 20_000, 20),
     "cpu": Config(),
     "paper": Config(schedule="published", blocks=10_000_000, errors=2000),
 }

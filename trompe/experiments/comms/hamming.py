@@ -93,7 +93,7 @@ class Config:
 
 SCALES = {
     "smoke": Config(
-        schedule="tiny", levels=(0.0, 5.0), psrs=(-6.0,), both=(4.0, 8.0), steps=20,
+        schedule="tiny", levels=(0.0, 5.0), psrs=(-6.0,), both=(4.0, 8.0), steps=10,
         blocks=20_000, errors=20,
     ),
     "cpu": Config(),

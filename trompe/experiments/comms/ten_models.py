@@ -89,7 +89,7 @@ class Config:
 
 
 SCALES = {
-    "smoke": Config(2, 0, "tiny", ((6.0, -2.0),), (2.0, 6.0), steps=20, blocks=16_000, errors=20),
+    "smoke": Config(2, 0, "tiny", ((6.0, -2.0),), (2.0, 6.0), steps=10, blocks=16_000, errors=20),
     "cpu": Config(),
     "paper": Config(10, 1, "published", blocks=10_000_000, errors=1000),
 }

@@ -71,7 +71,7 @@ SCALES = {
         (),
         "tiny",
         levels=(0.0, 8.0),
-        steps=20,
+        steps=10,
         blocks=16_000,
         errors=20,
     ),
