@@ -138,7 +138,7 @@ def _tried(records: "list[Record]") -> str:
             rows[r.subject, r.extra["psr"]] = tried
             names |= dict.fromkeys(tried)
     cells = tuple(
-        (kind, f"{psr:g}", *(number(tried[name], 2) for name in names))
+        (kind, f"{psr:g}", *(number(tried[n], 2) if n in tried else None for n in names))
         for (kind, psr), tried in rows.items()
     )
     return markdown_table(Table("", ("Defence", "PSR, dB", *names), cells))

@@ -264,7 +264,7 @@ def _candidates(
 
 def _under_key(attack: Attack, defence: Defence) -> "Perturbation":
     """The direct optimiser of who knows that there is a key, and prepares for one of his own."""
-    from trompe.attacks.universal import MISLEAD, Universal
+    from trompe.attacks.universal import MISREAD, Universal
     from trompe.core.geometry import Ball
     from trompe.data import Messages, Stream
     from trompe.defenses import Key
@@ -272,7 +272,7 @@ def _under_key(attack: Attack, defence: Defence) -> "Perturbation":
 
     link = defence.model
     ball, own = Ball(radius_of(attack.psr, link.uses), "L2"), Key(attack.seed + 1)
-    how = Universal(ball, goal=MISLEAD, steps=attack.steps, arrival=own)  # type: ignore[arg-type]
+    how = Universal(ball, goal=MISREAD, steps=attack.steps, arrival=own)  # type: ignore[arg-type]
     batches = Stream(Messages(link.bits), size=attack.size, seed=attack.seed)
     found = how.fit(link.receiver, batches, head=link.heard(attack.snr), seed=attack.seed)
     return scaled(found, attack.psr, link.uses)
