@@ -21,11 +21,12 @@ examples:
   trompe audit
   trompe audit --model mypackage.models:load_vae --data photos.npz
   trompe audit --model mypackage.models:load_classifier --defense reconstruct --data mnist --eps 0.1,0.2
+  trompe audit --comms mlp-7-4 --psr -10,-6,-2
   trompe doctor --model mypackage.models:load_defended --data mnist --eps 0.3
   trompe attack pgd --model mnist-conv4 --eps 0.1
   trompe compare before/ after/
 
-module:function, as a model, data or a defense, runs your own code.
+module:function, as a model, data, a defense or a radio link, runs your own code.
 
 exit codes:
   0    done
