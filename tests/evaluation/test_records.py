@@ -76,6 +76,27 @@ def test_a_later_versions_fields_are_left_out(tmp_path: Path) -> None:
     assert read_records(path)[0].metric == "m"
 
 
+def test_what_all_share_is_written_once(tmp_path: Path) -> None:
+    path = tmp_path / "records.json"
+    records = [
+        Record("m", n / 10, n, subject="net", config={"deep": {"steps": 40}, "cell": str(n % 2)})
+        for n in range(1, 5)
+    ]
+    write_records(path, records)
+    text = path.read_text()
+    assert text.count("steps") == text.count('"net"') == 1
+    assert [line.count('"value"') for line in text.splitlines() if '"cell"' in line] == [1] * 4
+    assert read_records(path) == records
+
+
+def test_an_earlier_schema_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "records.json"
+    path.write_text(
+        '{"schema": 1, "records": [{"metric": "m", "value": 1.0, "n": 2, "config": {"a": 1}}]}'
+    )
+    assert read_records(path)[0].config == {"a": 1}
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

@@ -5,7 +5,7 @@ import math
 import os
 import platform
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
@@ -28,7 +28,8 @@ __all__ = [
     "write_records",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
+"""Since 2 what all records of a file share is written once."""
 
 
 @cache
@@ -208,28 +209,53 @@ def replace_file(path: Path, content: str | bytes) -> None:
 
 
 def write_records(path: Path | str, records: Iterable[Record]) -> None:
-    """Write an item's records as one JSON file, atomically.
+    """Write an item's records as one JSON file, atomically: what they share once, then a line for each.
 
     Raises:
         UserError: the file cannot be written; nothing is left half-written.
     """
-    body = {"schema": SCHEMA, "records": [_to_json(record) for record in records]}
-    replace_file(Path(path), json.dumps(body, indent=1, allow_nan=False) + "\n")
+    rows = [_to_json(record) for record in records]
+    shared = _shared(rows) | {"config": _shared([row["config"] for row in rows])}
+    own = [
+        _without(row, shared) | {"config": _without(row["config"], shared["config"])}
+        for row in rows
+    ]
+    lines = ",\n  ".join(json.dumps(row, allow_nan=False) for row in own)
+    head = json.dumps({"schema": SCHEMA, "shared": shared}, indent=1, allow_nan=False)
+    replace_file(Path(path), f'{head[:-2]},\n "records": [\n  {lines}\n ]\n}}\n')
+
+
+def _shared(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The entries that all rows have; one row shares nothing."""
+    first = rows[0] if len(rows) > 1 else {}
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in row and row[key] == value for row in rows)
+    }
+
+
+def _without(row: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in shared}
 
 
 def read_records(path: Path | str) -> list[Record]:
-    """Read what `write_records` wrote.
+    """Read what `write_records` wrote, in this schema or an earlier one.
 
     Raises:
         UserError: a missing or damaged file, or one of another schema.
     """
     try:
         body = json.loads(Path(path).read_text())
-        if body["schema"] != SCHEMA:
+        if body["schema"] not in range(1, SCHEMA + 1):
             raise UserError(f"{path} has schema {body['schema']}, this version reads {SCHEMA}")
-        known = {f.name for f in fields(Record)}
-        rows = [{k: v for k, v in row.items() if k in known} for row in body["records"]]
-        return [Record(**{**row, "value": _number(row["value"])}) for row in rows]
+        known, shared = {f.name for f in fields(Record)}, body.get("shared", {})
+        rows = []
+        for own in body["records"]:
+            config = {**shared.get("config", {}), **own.get("config", {})}
+            row = {k: v for k, v in {**shared, **own, "config": config}.items() if k in known}
+            rows.append(Record(**{**row, "value": _number(row["value"])}))
+        return rows
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except UserError:
