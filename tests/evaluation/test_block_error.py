@@ -129,6 +129,14 @@ def test_a_receiver_without_numbers_receives_nothing() -> None:
         assert rate >= 15 / 16
 
 
+def test_a_receiver_that_says_nothing_receives_the_first_message() -> None:
+    for link in (radio(), closed(radio())):
+        for parameter in link.receiver.parameters():
+            parameter.detach().zero_()
+        found = block_errors(link, {"": Condition(5.0)}, blocks=1600, errors=EVERY)
+        assert found[""] == Count(1500, 1600)
+
+
 def test_a_receiver_that_draws_is_reproducible() -> None:
     class Noisy(Closed):
         def forward(self, y: Tensor) -> Tensor:

@@ -73,11 +73,11 @@ class _Multiplied:
         units += [function(units[0]) for function in functions]
         self.maps = [_with_one(*each, unit) for each, unit in zip(hidden, units, strict=False)]
         biases = (bias - bias[:, None]) / units[-1]
+        biases.fill_diagonal_(-1)  # the message sent is not ahead of itself
         self.weight = torch.cat([weight - weight[:, None], biases[..., None]], 2)
+        self.before = torch.ones_like(biases).tril(-1)[..., None] > 0
         self.functions, self.scores = functions, self.weight[..., :0]
         self.width = max(len(each) for each in (*self.maps, weight))
-        ties = any(isinstance(function, Sign) for function in functions)
-        self.before = torch.ones_like(biases).tril(-1)[..., None] > 0 if ties else None
 
     def first(self, v: Tensor, affine: bool = False) -> Tensor:
         one = v.new_full((1, v.shape[1]), float(affine))
@@ -96,10 +96,11 @@ class _Multiplied:
             if number < len(self.maps):
                 h = (self.maps[number] @ h.flatten(1)).unflatten(1, size)
         ahead = torch.bmm(self.weight, h.transpose(0, 1), out=self._scores(*size))
-        lead = ahead.amax(1)  # the one sent has zero; a score that is no number is no message
-        if self.before is None:
-            return lead
-        return (lead != 0) | ((ahead == 0) & self.before).any(1)  # of equal scores the first wins
+        lead = ahead.amax(1)
+        wrong = (lead < 0).logical_not_()  # a score that is no number is no message
+        if lead.count_nonzero() < lead.numel():  # of equal scores the first wins
+            wrong &= (lead != 0) | ((ahead == 0) & self.before).any(1)
+        return wrong
 
     def _scores(self, messages: int, count: int) -> Tensor:
         """Where the scores are written: memory that is asked for anew costs more than the product."""
