@@ -119,7 +119,7 @@ def _ways(ball: Ball, uses: int) -> Iterator[tuple[str, int, Callable[..., Pertu
 def at_power(delta: Tensor, psr: float, uses: int, dimensions: int | None = None) -> Tensor:
     """A vector brought to a power exactly; of one for 2n numbers what a link of n listens to, in phase.
 
-    >>> at_power(torch.tensor([3.0, 4.0]), 0.0, 2).norm().square().item()
+    >>> round(at_power(torch.tensor([3.0, 4.0]), 0.0, 2).norm().square().item(), 6)
     2.0
     """
     delta = delta[:dimensions].double()
