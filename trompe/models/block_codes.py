@@ -35,7 +35,8 @@ class BlockCode(Link):
     Message s, in binary :math:`b(s)`, is sent as :math:`x_i = 1 - 2 (b G)_i`, n real numbers in phase; what
     is in quadrature is not listened to. The score of a codeword is its correlation with what arrived, or with
     its signs: the largest is the nearest codeword, in Euclidean distance (maximum likelihood) or in Hamming's
-    (hard).
+    (hard). Under fading the block is correlated as it was equalised, without the weights |h|^2 of the most
+    likely codeword.
 
     Args:
         generator: G, k rows of n bits.
