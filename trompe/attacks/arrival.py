@@ -6,7 +6,7 @@ Communication Systems", 2019: the random sign, the cyclic shift, and jamming of 
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,17 @@ from torch import Tensor, nn
 from trompe.core import random
 from trompe.core.errors import UserError
 
-__all__ = ["Arrival", "Jamming"]
+__all__ = ["Arrival", "Forms", "Jamming"]
 
 Shift = Literal["none", "time", "entries"]
+
+
+class Forms(Protocol):
+    """The forms in which a perturbation may meet a value, each as likely as the others."""
+
+    def variants(self, delta: Tensor, /) -> Tensor:
+        """All forms `(V, *site)` of a perturbation `(*site)`."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from trompe.attacks.arrival import Arrival
+from trompe.attacks.arrival import Arrival, Forms
 from trompe.attacks.draws import Draw, best, drawn, endless, gradient, keys, require_eval
 from trompe.attacks.goals import DAMAGE, FLIP, MISLEAD, MISREAD, Goal
 from trompe.core import random
@@ -96,7 +96,7 @@ class Perturbation(nn.Module):
         delta: Tensor,
         mode: Mode = "add",
         domain: Domain | None = None,
-        arrival: Arrival | None = None,
+        arrival: Forms | None = None,
     ) -> None:
         super().__init__()
         if mode not in get_args(Mode):
@@ -106,7 +106,7 @@ class Perturbation(nn.Module):
         self.delta = nn.Parameter(delta.detach().clone())
         self.mode = mode
         self.domain: Domain = Vectors() if domain is None else domain
-        self.arrival = arrival or Arrival()
+        self.arrival: Forms = arrival or Arrival()
         if self.arrival != Arrival() and (mode == "multiply" or len(delta) == 2):
             raise UserError(
                 "only what is added, the same in both directions, arrives in several forms"
@@ -179,7 +179,7 @@ class Universal:
     lr: float = 0.01
     start: float = 1.0
     domain: Domain = field(default_factory=Vectors)
-    arrival: Arrival = field(default_factory=Arrival)
+    arrival: Forms = field(default_factory=Arrival)
     restarts: int = 1
 
     def __post_init__(self) -> None:

@@ -111,7 +111,7 @@ class Defence:
 
         if not self.keyed:
             return found
-        return Perturbation(found.delta.detach(), arrival=Key(seed)).eval()  # type: ignore[arg-type]
+        return Perturbation(found.delta.detach(), arrival=Key(seed)).eval()
 
 
 @lru_cache(maxsize=16)
@@ -272,7 +272,7 @@ def _under_key(attack: Attack, defence: Defence) -> "Perturbation":
 
     link = defence.model
     ball, own = Ball(radius_of(attack.psr, link.uses), "L2"), Key(attack.seed + 1)
-    how = Universal(ball, goal=MISREAD, steps=attack.steps, arrival=own)  # type: ignore[arg-type]
+    how = Universal(ball, goal=MISREAD, steps=attack.steps, arrival=own)
     batches = Stream(Messages(link.bits), size=attack.size, seed=attack.seed)
     found = how.fit(link.receiver, batches, head=link.heard(attack.snr), seed=attack.seed)
     return scaled(found, attack.psr, link.uses)
