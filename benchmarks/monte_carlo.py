@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.timing import Contender, interleaved, ratio
+from trompe import zoo
 from trompe.attacks import Perturbation
 from trompe.core.geometry import Ball
 from trompe.evaluation.block_error import BATCH, Condition, block_errors
@@ -17,8 +18,8 @@ from trompe.models import CommsAutoencoder, CommsConfig, Link, radius_of
 
 __all__ = ["run"]
 
-BATCHES = 40
-BESIDE = (1, 4, 16)
+BATCHES = 320
+BESIDE = (1, 4, 16, 64)
 BLOCKS = (2**20, 2**24)
 PROGRAM = "import benchmarks.monte_carlo as m; print(m.peak({blocks}))"
 
@@ -36,11 +37,11 @@ def run(rounds: int) -> list[Record]:
 
 def _time(architecture: str, count: int, rounds: int) -> Record:
     """So many conditions measured together, beside as many passes through the bare products."""
-    link = CommsAutoencoder(CommsConfig(architecture=architecture)).eval()  # type: ignore[arg-type]
-    batches = BATCHES if architecture == "mlp" else BATCHES // 8
+    link = zoo.radio(zoo.radio_named(f"{architecture}-7-4"), progress=False)
+    batches = max(1, (BATCHES if architecture == "mlp" else BATCHES // 8) // count)
     blocks = batches * BATCH
     delta = Ball(radius_of(-6.0, 7), "L2").project(torch.linspace(-9, 9, 14)[None])
-    conditions = {n: Condition(4 + n / 2, Perturbation(delta)) for n in range(count)}
+    conditions = {n: Condition(4 + 8 * n / count, Perturbation(delta)) for n in range(count)}
     heard = link.heard(8.0)(torch.arange(BATCH) % 16).detach()
     products = _products(link)
 

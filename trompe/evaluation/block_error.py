@@ -6,7 +6,7 @@ the same jamming up to its power: differences between them are paired, and noise
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -111,17 +111,17 @@ def block_errors(
     """
     _check(link, blocks, errors)
     trials = _Trials(link, conditions, seed)
-    counts = {key: Count() for key in conditions}
+    found, sent = dict.fromkeys(conditions, 0), dict.fromkeys(conditions, 0)
     live = list(conditions)
     for number, size in enumerate(_batches(link, blocks)):
-        for key, wrong in trials.wrong(number, size, live):
-            found = counts[key]
-            more = int(wrong.count_nonzero())
-            counts[key] = Count(found.errors + more, found.blocks + wrong.numel())
-        live = [key for key in live if counts[key].errors < errors]
+        wrong = trials.wrong(number, size, live)
+        for key, more in zip(live, wrong.sum((1, 2)).tolist(), strict=True):
+            found[key] += more
+            sent[key] += wrong[0].numel()
+        live = [key for key in live if found[key] < errors]
         if not live:
             break
-    return counts
+    return {key: Count(found[key], sent[key]) for key in conditions}
 
 
 def curves(
@@ -201,7 +201,7 @@ def compared(
     pair = _Trials(link, {0: one}, seed), _Trials(second, {0: other}, seed)
     tallies, total, squares, n = [0, 0], 0, 0, 0
     for number, size in enumerate(_batches(link, blocks)):
-        first, last = (next(trials.wrong(number, size, [0]))[1] != 0 for trials in pair)
+        first, last = (trials.wrong(number, size, [0])[0] for trials in pair)
         tallies = [tallies[0] + int(first.sum()), tallies[1] + int(last.sum())]
         total, squares = tallies[0] - tallies[1], squares + int((first != last).sum())
         n += first.numel()
@@ -288,21 +288,30 @@ class _Trials:
         return self.receiver.first(forms.to(self.like).T)
 
     @torch.inference_mode()
-    def wrong(self, number: int, size: int, keys: Iterable[Key]) -> Iterator[tuple[Key, Tensor]]:
-        """Not zero where one of `size` blocks of each message errs, `(M, size)`, condition by condition."""
+    def wrong(self, number: int, size: int, keys: Sequence[Any]) -> Tensor:
+        """Which of `size` blocks of each message are in error under some conditions, `(K, M, size)`."""
         seeds = random.seeds(self.seed, torch.arange(4 * number, 4 * number + 4)).tolist()
         noise = self._noise(seeds[NOISE], size)
-        heard = torch.empty_like(noise)
-        jam: Tensor | None = None
-        for key in keys:
+        jams = any(isinstance(self.conditions[key].interference, Jamming) for key in keys)
+        jam = self._jamming(seeds[JAMMING], size) if jams else noise
+        room = torch.empty_like(noise)
+
+        def heard(key: Any) -> Tensor:
             met, forms = self.conditions[key].interference, self.forms[key]
-            torch.add(self.held[key], noise, alpha=self.deviations[key], out=heard)
+            y = torch.add(self.held[key], noise, alpha=self.deviations[key], out=room)
             if isinstance(met, Jamming):
-                jam = self._jamming(seeds[JAMMING], size) if jam is None else jam
-                heard.add_(jam, alpha=met.radius)
+                y.add_(jam, alpha=met.radius)
             elif forms.shape[1] > 1:
-                heard += forms[:, self._which(seeds[ARRIVAL], size, forms.shape[1])]
-            yield key, self.receiver.wrong(heard, seeds[RECEIVER])
+                y += forms[:, self._which(seeds[ARRIVAL], size, forms.shape[1])]
+            return y
+
+        leads = torch.stack([self.receiver.lead(heard(key), seeds[RECEIVER]) for key in keys])
+        right = leads < 0  # a score that is no number is no message
+        if leads.count_nonzero() < leads.numel():  # of equal scores the first wins
+            for lead, kept, key in zip(leads, right, keys, strict=True):
+                if not lead.all():
+                    kept |= (lead == 0) & ~self.receiver.ties(heard(key), seeds[RECEIVER])
+        return right.logical_not_()
 
     def _noise(self, seed: int, size: int) -> Tensor:
         """Noise of unit deviation after the first part, `(h, M, size)`."""

@@ -35,11 +35,16 @@ class Receiver(Protocol):
         """
         ...
 
-    def wrong(self, h: Tensor, seed: int) -> Tensor:
-        """`(M, B)`, not zero where a block of `(h, M, B)` is read as another message; `h` is used up.
+    def lead(self, h: Tensor, seed: int) -> Tensor:
+        """How far another message is ahead of a block's own, `(M, B)` of blocks `(h, M, B)`; `h` is used up.
 
-        The seed names the draws of a receiver that draws.
+        Below zero a block is read rightly, above zero wrongly. The seed names the draws of a receiver that
+        draws.
         """
+        ...
+
+    def ties(self, h: Tensor, seed: int) -> Tensor:
+        """Where lead is zero, whether an earlier message has the same score, and wins; `h` is used up."""
         ...
 
 
@@ -52,12 +57,16 @@ class _Called:
     def first(self, v: Tensor, affine: bool = False) -> Tensor:
         return v
 
-    def wrong(self, h: Tensor, seed: int) -> Tensor:
+    def lead(self, h: Tensor, seed: int) -> Tensor:
         size, messages, count = h.shape
         with random.streams(random.seeds(seed, messages * count)):
             scores = self.module(h.reshape(size, -1).T.contiguous())
         sent = torch.arange(messages, device=h.device)[:, None]
-        return scores.argmax(1).view(messages, count) != sent  # type: ignore[no-any-return]
+        wrong: Tensor = scores.argmax(1).view(messages, count) != sent
+        return 2.0 * wrong - 1
+
+    def ties(self, h: Tensor, seed: int) -> Tensor:
+        raise AssertionError("an argmax has no ties")
 
 
 class _Multiplied:
@@ -84,23 +93,22 @@ class _Multiplied:
         v = torch.cat([v, one])
         return self.maps[0] @ v if self.maps else v
 
-    def wrong(self, h: Tensor, seed: int) -> Tensor:
+    def lead(self, h: Tensor, seed: int) -> Tensor:
         step = max(1, ROOM // (self.width * len(self.weight)))
-        parts = [self._wrong(part) for part in h.split(step, 2)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        if h.shape[2] <= step:
+            return self._ahead(h).amax(1)
+        return torch.cat([self._ahead(part).amax(1) for part in h.split(step, 2)], 1)
 
-    def _wrong(self, h: Tensor) -> Tensor:
+    def ties(self, h: Tensor, seed: int) -> Tensor:
+        return ((self._ahead(h) == 0) & self.before).any(1)
+
+    def _ahead(self, h: Tensor) -> Tensor:
         size = h.shape[1:]
         for number, function in enumerate(self.functions, 1):
             h = h.relu_() if isinstance(function, nn.ReLU) else function(h)
             if number < len(self.maps):
                 h = (self.maps[number] @ h.flatten(1)).unflatten(1, size)
-        ahead = torch.bmm(self.weight, h.transpose(0, 1), out=self._scores(*size))
-        lead = ahead.amax(1)
-        wrong = (lead < 0).logical_not_()  # a score that is no number is no message
-        if lead.count_nonzero() < lead.numel():  # of equal scores the first wins
-            wrong &= (lead != 0) | ((ahead == 0) & self.before).any(1)
-        return wrong
+        return torch.bmm(self.weight, h.transpose(0, 1), out=self._scores(*size))
 
     def _scores(self, messages: int, count: int) -> Tensor:
         """Where the scores are written: memory that is asked for anew costs more than the product."""
