@@ -170,7 +170,7 @@ def transmits(factor: float) -> Callable[[Tensor], Tensor]:
     ("wrong", "sentence"),
     [
         ({"uses": 2.5}, "uses of a link must be a whole number"),
-        ({"bits": 40}, "at most 16"),
+        ({"bits": 40}, "at most 12"),
         ({"transmit": transmits(math.nan)}, "holds NaN or infinities"),
         ({"transmit": lambda s: 3}, "returned int, not a tensor"),
         ({"receive": lambda y: y.view(7, 7)}, "receive failed on \\(2, 3\\)"),

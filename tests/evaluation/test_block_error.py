@@ -13,6 +13,7 @@ from tests.evaluation.links import CHECKS, CLEAN, EVERY, a_direction, close, cou
 from trompe.attacks.arrival import Arrival, Jamming
 from trompe.attacks.universal import MISLEAD, Perturbation, Universal
 from trompe.core import random
+from trompe.core.domains import Images
 from trompe.core.errors import UserError
 from trompe.core.geometry import Ball
 from trompe.data import Messages, Stream
@@ -324,6 +325,9 @@ def test_a_gain_is_a_horizontal_distance() -> None:
         assert gain_db(curve(2.5), curve(0.0), rate) == pytest.approx(2.5, abs=1e-6)
     assert math.isnan(gain_db(curve(2.5), curve(0.0), 1e-9))
     assert math.isnan(gain_db({}, curve(0.0), 0.1))
+    for rate in (0.0, -0.1, math.nan):
+        with pytest.raises(UserError, match="above zero, got"):
+            gain_db(curve(2.5), curve(0.0), rate)
 
 
 def test_a_paired_difference_is_that_of_the_counts_and_narrower() -> None:
@@ -355,6 +359,8 @@ def test_two_links_are_compared_on_the_same_noise() -> None:
     assert record.low > 0
     with pytest.raises(UserError, match="do not send the same blocks"):
         compared(BlockCode(), Condition(4.0), Condition(4.0), against=radio())
+    with pytest.raises(UserError, match="one of these two fades"):
+        compared(radio(), Condition(4.0), Condition(4.0), against=radio(fading="rayleigh"))
 
 
 # Slips
@@ -380,7 +386,7 @@ def test_a_level_that_is_none_is_refused(level: Any) -> None:
     with pytest.raises(UserError, match="Eb/N0 must be a finite number of dB"):
         block_errors(BlockCode(), {"": Condition(level)})
     with pytest.raises(UserError, match="Eb/N0 must be a finite number of dB"):
-        curves(BlockCode(), [level], {"": None})
+        curves(BlockCode(), [2.0, level], {"": None})
 
 
 @pytest.mark.parametrize(
@@ -390,6 +396,7 @@ def test_a_level_that_is_none_is_refused(level: Any) -> None:
         (lambda: Perturbation(torch.ones(1, 14)), "has 14 numbers, a block 7"),
         (lambda: Perturbation(torch.ones(1, 7), "multiply"), "one perturbation that is added"),
         (lambda: Perturbation(torch.ones(2, 7)), "one perturbation that is added"),
+        (lambda: Perturbation(torch.ones(1, 7), domain=Images()), "the domain Vectors"),
         (lambda: Jamming(radius_of(-math.inf, 7)), "the PSR must be a finite number of dB"),
         (lambda: Jamming(0.0), "jamming needs a radius above zero"),
         (lambda: Jamming(math.nan), "jamming needs a radius above zero"),

@@ -2,8 +2,11 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from itertools import combinations
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -141,11 +144,21 @@ def test_any_generator_is_sent_with_unit_energy_and_read_without_noise(
         (((1, 2),), "bits, 0 or 1"),
         (((1, 1), (1, 1)), "same codeword"),
         (((0, 0),), "same codeword"),
+        ((1, 0), "k >= 1 rows of n >= 1 bits"),
+        (("10",), "bits, 0 or 1"),
+        (((0.5, 1.0),), "bits, 0 or 1"),
+        (((1,) * 20,) * 13, "k must be at most 12, got 13"),
     ],
 )
 def test_a_generator_that_is_none(generator: tuple[tuple[int, ...], ...], answer: str) -> None:
     with pytest.raises(UserError, match=answer):
         BlockCode(generator)
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor, lambda g: np.array(g, dtype=float)])
+def test_a_generator_may_be_an_array(kind: Callable[[Any], Any]) -> None:
+    code = BlockCode(kind(HAMMING_7_4))
+    assert torch.equal(code.codebook(), BlockCode().codebook())
 
 
 def test_a_decoder_that_is_none() -> None:

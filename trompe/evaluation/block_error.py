@@ -17,6 +17,7 @@ from torch import Tensor
 from trompe.attacks.arrival import Jamming
 from trompe.attacks.universal import Perturbation
 from trompe.core import random
+from trompe.core.domains import Vectors
 from trompe.core.errors import UserError
 from trompe.evaluation.columns import receiver_of
 from trompe.evaluation.records import Record
@@ -149,6 +150,8 @@ def curves(
     >>> list(found["clean"])
     [0.0, 20.0]
     """
+    for snr in levels:
+        link.channel_at(snr)  # before they are put in order, which takes numbers
     found: dict[str, dict[float, Count]] = {name: {} for name in interferences}
     live = dict(interferences)
     for snr in sorted(levels):
@@ -186,18 +189,20 @@ def compared(
     Args:
         link: in eval mode.
         one, other: the difference is that of the first less the second.
-        against: the link that meets the second, where it is another one of the same dimensions.
+        against: the link that meets the second, where it is another one of the same dimensions and fading.
         blocks, errors, seed: as for `block_errors`.
         rest: of the record.
 
     Raises:
-        UserError: as for `block_errors`, or links of different dimensions.
+        UserError: as for `block_errors`, or links that could not meet the same blocks and noise.
     """
     second = against or link
     _check(link, blocks, errors)
     _check(second, blocks, errors)
     if (second.dimensions, second.messages) != (link.dimensions, link.messages):
         raise UserError("links are compared block by block; these two do not send the same blocks")
+    if second.fading != link.fading:
+        raise UserError("links are compared on the same noise; one of these two fades")
     pair = _Trials(link, {0: one}, seed), _Trials(second, {0: other}, seed)
     tallies, total, squares, n = [0, 0], 0, 0, 0
     for number, size in enumerate(_batches(link, blocks)):
@@ -217,11 +222,16 @@ def gain_db(curve: Mapping[float, Count], other: Mapping[float, Count], rate: fl
 
     Between points the logarithm of the rate is linear in dB. NaN where either curve does not pass the rate.
 
+    Raises:
+        UserError: a rate that no curve passes: not above zero.
+
     >>> clean = {0.0: Count(100, 1000), 2.0: Count(1, 1000)}
     >>> attacked = {0.0: Count(500, 1000), 5.0: Count(100, 1000), 7.0: Count(1, 1000)}
     >>> round(gain_db(attacked, clean, 0.01), 6)
     5.0
     """
+    if not rate > 0:
+        raise UserError(f"a block error rate that curves pass is above zero, got {rate}")
     return _level_at(curve, rate) - _level_at(other, rate)
 
 
@@ -280,6 +290,8 @@ class _Trials:
             )
         if interference.mode != "add" or len(interference.delta) != 1:
             raise UserError("what meets a block on the channel is one perturbation that is added")
+        if not isinstance(interference.domain, Vectors):
+            raise UserError("a block may be anything; give its perturbation the domain Vectors()")
         forms = interference.arrival.variants(interference.delta[0].detach())
         if forms.shape[1:] != self.like.shape[1:]:
             raise UserError(

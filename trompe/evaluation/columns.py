@@ -23,6 +23,8 @@ _AFFINE += (nn.Flatten, nn.Unflatten, nn.ZeroPad2d)
 _POINTWISE = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.SiLU, nn.Softplus, nn.Tanh, Sign)
 ROOM = 2**18
 """Numbers of one intermediate result: they stay in the cache."""
+LARGEST = 2**26
+"""Numbers of `W - W[s]` for all messages s at most; a receiver of more messages is called."""
 
 
 class Receiver(Protocol):
@@ -136,9 +138,9 @@ def receiver_of(module: nn.Module, like: Tensor) -> Receiver:
     >>> type(receiver_of(nn.Sequential(net, nn.Softmax(1)), torch.zeros(1, 2))).__name__
     '_Called'
     """
-    layers = list(module) if isinstance(module, nn.Sequential) else [module]
-    if not all(isinstance(layer, _AFFINE + _POINTWISE) for layer in layers):
-        return _Called(module)
+    layers = list(module) if type(module) is nn.Sequential else [module]
+    if not all(type(layer) in _AFFINE + _POINTWISE for layer in layers):
+        return _Called(module)  # what a subclass computes, only a call tells
     runs: list[list[nn.Module]] = [[]]
     functions = []
     for layer in layers:
@@ -152,6 +154,8 @@ def receiver_of(module: nn.Module, like: Tensor) -> Receiver:
         for run in runs:
             weight, bias, shape = _matrix(nn.Sequential(*run), like, shape)
             maps.append((weight, bias))
+    if len(bias) * weight.numel() > LARGEST:
+        return _Called(module)
     return _Multiplied(maps, functions)
 
 

@@ -4,14 +4,14 @@ References: R. W. Hamming, "Error Detecting and Error Correcting Codes", 1950; J
 Communications", chapters 4 and 7 (BPSK; hard and maximum-likelihood decoding of block codes).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from trompe.core.errors import UserError
-from trompe.models.channel import Fading, Link
+from trompe.models.channel import MOST_BITS, Fading, Link
 
 __all__ = ["HAMMING_7_4", "UNCODED", "BlockCode", "Decoder", "Sign"]
 
@@ -39,14 +39,14 @@ class BlockCode(Link):
     likely codeword.
 
     Args:
-        generator: G, k rows of n bits.
+        generator: G, k rows of n bits; k is at most 12, as all codewords are listed.
         decoder: `"ml"` or `"hard"`.
         snr: Eb/N0 in dB of the channel that `forward` uses.
         fading: of the channel.
 
     Raises:
-        UserError: rows of unequal length, entries other than 0 and 1, codewords that coincide, or another
-            decoder.
+        UserError: rows of unequal length or too many, entries other than 0 and 1, codewords that coincide,
+            or another decoder.
 
     >>> code = BlockCode(HAMMING_7_4)
     >>> code.transmit(torch.tensor([0, 1])).int().tolist()
@@ -94,12 +94,16 @@ class Sign(nn.Module):
 
 def _codewords(generator: Matrix) -> Tensor:
     """All codewords as +-1, message by message; its first bit is the most significant."""
-    if not generator or not generator[0] or len({len(row) for row in generator}) != 1:
+    given = [list(row) if isinstance(row, Iterable) else [] for row in generator]
+    if not given or not given[0] or len({len(row) for row in given}) != 1:
         raise UserError("a generator has k >= 1 rows of n >= 1 bits each")
-    rows = torch.tensor([list(row) for row in generator])
-    if bool(((rows != 0) & (rows != 1)).any()):
+    if any(bit not in (0, 1) for row in given for bit in row):
         raise UserError("a generator holds bits, 0 or 1")
-    k = len(rows)
+    rows, k = torch.tensor([[int(bit) for bit in row] for row in given]), len(given)
+    if k > MOST_BITS:
+        raise UserError(
+            f"k must be at most {MOST_BITS}, got {k}: all codewords are listed, and there would be {2**k}"
+        )
     bits = torch.arange(2**k)[:, None] >> torch.arange(k - 1, -1, -1) & 1
     words = bits @ rows % 2
     if len(words.unique(dim=0)) < len(words):

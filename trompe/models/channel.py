@@ -23,6 +23,7 @@ __all__ = ["Channel", "Fading", "Link", "noise_deviation", "radius_of"]
 
 Fading = Literal["none", "rayleigh"]
 FARTHEST = 300.0  # dB from zero: the ratio and its root stay within single precision
+MOST_BITS = 12  # of a message: scores of every block for every message are held at once
 
 
 def _finite(level: float, name: str) -> float:

@@ -12,11 +12,9 @@ from torch import Tensor, nn
 
 from trompe.core.errors import UserError
 from trompe.models import blocks
-from trompe.models.channel import Fading, Link
+from trompe.models.channel import MOST_BITS, Fading, Link
 
 __all__ = ["CommsAutoencoder", "CommsConfig"]
-
-LARGEST = 12  # bits: layers of both ends are as wide as there are messages
 
 
 @dataclass(frozen=True)
@@ -52,9 +50,9 @@ class CommsConfig:
                     f"{name} must be a whole number of at least 1, got {value!r}"
                     + ("; there would be one message, and nothing to tell" if name == "k" else "")
                 )
-        if self.k > LARGEST:
+        if self.k > MOST_BITS:
             raise UserError(
-                f"k must be at most {LARGEST}, got {self.k}: layers are as wide as there are messages, and "
+                f"k must be at most {MOST_BITS}, got {self.k}: layers are as wide as there are messages, and "
                 f"there would be {2**self.k}"
             )
         if self.architecture not in ("mlp", "cnn"):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trompe.core.errors import UserError
-from trompe.models.channel import Fading, Link
+from trompe.models.channel import MOST_BITS, Fading, Link
 
 __all__ = ["LinkAdapter", "adapt_link", "check_link"]
 
@@ -16,7 +16,6 @@ _CALLS = {
     "transmit": "transmit(s) -> blocks (B, n) or (B, 2n)",
     "receive": "receive(y) -> scores (B, 2^k)",
 }
-_MOST = 16  # bits: every block is looked at
 _TOLERANCE = 1e-3
 
 
@@ -53,9 +52,9 @@ class LinkAdapter(Link):
                 f"the link lacks {', '.join(lacking)}; a link has {', '.join(_CALLS.values())}"
             )
         uses, bits = (_whole(getattr(module, name), name) for name in ("uses", "bits"))
-        if bits > _MOST:
+        if bits > MOST_BITS:
             raise UserError(
-                f"bits must be at most {_MOST}, got {bits}: every message's block is looked at"
+                f"bits must be at most {MOST_BITS}, got {bits}: every message's block is looked at"
             )
         words = _answer(module, "transmit", torch.arange(2**bits))
         shapes = (2**bits, uses), (2**bits, 2 * uses)
