@@ -30,6 +30,7 @@ __all__ = [
     "metered",
     "policy",
     "predict",
+    "single_thread",
     "spend",
     "working_copies",
     "working_copy",
@@ -248,6 +249,24 @@ def flushed_denormals() -> Iterator[None]:
     finally:
         if not before:
             torch.set_flush_denormal(False)
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Compute on one thread inside: for networks so small that more would wait for each other.
+
+    A context, or a decorator. The number of threads belongs to the process.
+
+    >>> with single_thread():
+    ...     torch.get_num_threads()
+    1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def has_fast_bf16(device: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from trompe.core.errors import UserError
 
-__all__ = ["Entry", "catalogue", "chosen", "listing", "paper_summary", "paper_title"]
+__all__ = ["Entry", "catalogue", "chosen", "listing", "paper_summary", "paper_title", "paper_trait"]
 
 _HERE = Path(__file__).parent
 
@@ -65,9 +65,19 @@ def paper_summary(paper: str) -> Callable[[dict[str, list[Any]]], str] | None:
     >>> paper_summary("baselines") is None
     True
     """
+    found: Callable[[dict[str, list[Any]]], str] | None = paper_trait(paper, "summary")
+    return found
+
+
+def paper_trait(paper: str, name: str) -> Any:
+    """What a paper's folder says under a name, such as that its networks are `TINY`; None if nothing.
+
+    >>> paper_trait("baselines", "TINY"), paper_trait("comms", "TINY")
+    (None, True)
+    """
     if not (_HERE / paper / "__init__.py").exists():
         return None
-    return getattr(importlib.import_module(f"trompe.experiments.{paper}"), "summary", None)
+    return getattr(importlib.import_module(f"trompe.experiments.{paper}"), name, None)
 
 
 def listing() -> list[tuple[str, str]]:

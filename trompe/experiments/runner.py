@@ -1,10 +1,18 @@
 """The runner of every item: records into `results/`, pages out of them."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trompe.core.errors import UserError
-from trompe.experiments.catalogue import Entry, catalogue, chosen, paper_summary, paper_title
+from trompe.experiments.catalogue import (
+    Entry,
+    catalogue,
+    chosen,
+    paper_summary,
+    paper_title,
+    paper_trait,
+)
 from trompe.experiments.store import Progress, Store
 
 if TYPE_CHECKING:
@@ -73,6 +81,8 @@ def _measured(
     entry: Entry, scale: str, resume: bool, progress: Progress | None, results: Path
 ) -> Path:
     """Run one item from the first cell to the last."""
+    from trompe.core.execution import single_thread
+
     module = entry.load()
     if scale not in module.SCALES:
         have = ", ".join(module.SCALES)
@@ -80,8 +90,9 @@ def _measured(
     config = module.SCALES[scale]
     path = results / entry.paper / f"{entry.item}.{scale}.json"
     store = Store(path, entry.paper, entry.item, scale, config, resume, progress)
-    for _ in module.run(config, store):
-        pass
+    with single_thread() if paper_trait(entry.paper, "TINY") else nullcontext():
+        for _ in module.run(config, store):
+            pass
     return store.finish()
 
 

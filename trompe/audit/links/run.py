@@ -15,6 +15,7 @@ from trompe.audit.links.plan import LinkPlan
 from trompe.audit.paper import Paper, check_folder, conduct
 from trompe.audit.part import Part, Progress, Store
 from trompe.core.errors import UserError
+from trompe.core.execution import single_thread
 from trompe.core.geometry import Ball
 from trompe.core.user_code import call, is_spec, refuse_pickles
 from trompe.data import Messages, Stream
@@ -90,6 +91,7 @@ def _substitute(link: Link, seed: int) -> zoo.Radio | None:
     return zoo.Radio(CommsConfig(link.uses, link.bits, fading=link.fading), seed=seed + 1)
 
 
+@single_thread()
 def estimate_link(plan: LinkPlan) -> LinkEstimate:
     """Find the link, time some blocks, and say what the audit will cost and how it fits a budget.
 
@@ -129,6 +131,7 @@ def _timed(link: Link) -> tuple[float, float]:
     return min(sent) / _TIMED, min(learned) / _STEPS
 
 
+@single_thread()
 def audit_link(
     plan: LinkPlan,
     *,

@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trompe.evaluation.records import Record
 
-__all__ = ["summary"]
+__all__ = ["TINY", "summary"]
+
+TINY = True
+"""The networks are so small that a second thread slows them down."""
 
 
 def summary(found: "dict[str, list[Record]]") -> str:
