@@ -89,6 +89,15 @@ def test_what_all_share_is_written_once(tmp_path: Path) -> None:
     assert read_records(path) == records
 
 
+def test_what_is_equal_and_of_another_kind_is_not_shared(tmp_path: Path) -> None:
+    path = tmp_path / "records.json"
+    values = [1, True, 1.0, [1], [True]]
+    write_records(path, [Record("m", 0.5, 2, config={"one": value}) for value in values])
+    assert [repr(r.config["one"]) for r in read_records(path)] == list(map(repr, values))
+    write_records(path, [Record("m", 0.5, 2, config={"one": value}) for value in ([1], [True])])
+    assert [repr(r.config["one"]) for r in read_records(path)] == ["[1]", "[True]"]
+
+
 def test_an_earlier_schema_is_read(tmp_path: Path) -> None:
     path = tmp_path / "records.json"
     path.write_text(

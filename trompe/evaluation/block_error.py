@@ -47,7 +47,8 @@ class Condition:
 
     Args:
         snr: Eb/N0 in dB.
-        interference: what is added to the block before the noise: a `Perturbation`, or `Jamming`.
+        interference: what is added to the block before the noise: a `Perturbation`, or `Jamming`. On a fading
+            channel it fades with the block, and is equalised with it.
     """
 
     snr: float

@@ -226,12 +226,16 @@ def write_records(path: Path | str, records: Iterable[Record]) -> None:
 
 
 def _shared(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The entries that all rows have; one row shares nothing."""
+    """The entries that all rows have, of the same kind, too: True is not 1. One row shares nothing."""
     first = rows[0] if len(rows) > 1 else {}
+
+    def same(value: Any, other: Any) -> bool:
+        return bool(value == other) and json.dumps(value) == json.dumps(other)
+
     return {
         key: value
         for key, value in first.items()
-        if all(key in row and row[key] == value for row in rows)
+        if all(key in row and same(value, row[key]) for row in rows)
     }
 
 
