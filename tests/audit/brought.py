@@ -156,3 +156,14 @@ class Repeated(nn.Module):
 
 def repeated() -> nn.Module:
     return Repeated()
+
+
+class Deaf(Repeated):
+    """It decides bit by bit, which has no gradient."""
+
+    def receive(self, y: Tensor) -> Tensor:
+        return super().receive(y.detach().sign())
+
+
+def deaf() -> nn.Module:
+    return Deaf()

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.audit.brought import Repeated
+from tests.audit.brought import Repeated, deaf
 from trompe import zoo
 from trompe.audit import LinkPlan, audit_link
-from trompe.audit.links import LinkEstimate, attackers, bench
+from trompe.audit.links import LinkEstimate, attackers, bench, estimate_link
 from trompe.audit.links.attackers import at_power, learned
 from trompe.audit.links.bench import Bench
 from trompe.audit.links.numbers import crossing
@@ -119,6 +119,7 @@ def test_an_autoencoder_stands_beside_hamming(audited: Audited) -> None:
     first = report.sections[0].blocks[0]
     assert isinstance(first, Curve)
     assert len(first.series) == 2
+    assert "trained in 8,000 steps" in report.sections[0].text
     assert report.metric("mlp-7-4: blocks received at PSR -3 dB") is not None
 
 
@@ -141,14 +142,13 @@ def test_what_was_interrupted_is_gone_on_with(
 
 
 def test_a_receiver_without_a_gradient_is_told(audited: Audited, tmp_path: Path) -> None:
-    class Hard(Repeated):
-        def receive(self, y: Tensor) -> Tensor:
-            return super().receive(y.detach().sign())
-
-    link = adapt_link(Hard())
+    link = adapt_link(deaf())
     found, refused = learned(link, -3.0, 2.0, seed=0)
     assert "no gradient path" in refused
     assert {way for way, _ in found} == {"from one block towards its nearest"}
+    assert (
+        estimate_link(LinkPlan("tests.audit.brought:deaf", psr=(-3.0,), out=tmp_path)).seconds > 0
+    )
 
 
 def test_a_vector_for_two_dimensions_meets_a_link_in_phase_with_all_its_power() -> None:

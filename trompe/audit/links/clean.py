@@ -1,5 +1,6 @@
 """The first part of a link's audit: how reliable it is while nobody attacks."""
 
+from trompe import zoo
 from trompe.audit.links.bench import ENOUGH, Bench
 from trompe.audit.links.numbers import db, metric_of, rate, series
 from trompe.audit.part import Part, severity
@@ -70,7 +71,8 @@ def _section(bench: Bench) -> Section:
     channel = "white Gaussian noise" if link.fading == "none" else f"{link.fading} fading"
     text = (
         f"{bench.name} sends {link.bits} bits in {link.uses} channel uses, {number(link.rate)} bits a use, "
-        f"over {channel}; a block is one of {link.messages} messages, and is lost where the receiver names "
+        f"over {channel}{_trained(bench.plan.comms)}; a block is one of {link.messages} messages, and is "
+        "lost where the receiver names "
         f"another. Each point stands on at least {ENOUGH} errors or on {bench.blocks:,} blocks; a curve "
         "ends with its first point of fewer errors, and a point without any is an upper bound."
     )
@@ -86,3 +88,11 @@ def _section(bench: Bench) -> Section:
         threat=CALM,
     )
     return Section(f"How reliable is {bench.name}?", text, (figure,))
+
+
+def _trained(spec: str) -> str:
+    """How long a link of the zoo was trained, as its error rate hangs on it."""
+    if not zoo.is_radio(spec):
+        return ""
+    stages = zoo.radio_named(spec).stages
+    return f", and was trained in {sum(stage.steps for stage in stages):,} steps"
