@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tests.attacks.contract import autoencoder, classifier
 from trompe.attacks import IterativeUniversal, PrincipalUniversal, direct
 from trompe.attacks.draws import Draw, best, drawn
+from trompe.attacks.goals import misread
 from trompe.attacks.universal import DAMAGE, MISREAD, Perturbation, Tail, Universal
 from trompe.core import random
 from trompe.core.domains import Images
@@ -271,6 +272,21 @@ def test_the_best_of_several_starts_is_returned() -> None:
     assert all(height(replace(one, restarts=8), seed) > 0.95 for seed in range(6))
 
 
+def unsure_or_wrong(v: Tensor) -> Tensor:
+    """To the right all are nearly even and none is wrong; to the left half are wrong, and half are sure."""
+    x, kind = v[:, 0], (v[:, 1] > 5).double()
+    gap = 2 - 1.9 * x.clamp_min(0) - 2.5 * kind * (-x).clamp_min(0)
+    return torch.stack([gap, torch.zeros_like(gap)], 1)
+
+
+def test_a_sharp_goal_seeks_errors_and_not_doubt() -> None:
+    batch = torch.tensor([[0.0, 0.0], [0.0, 10.0]]).double(), torch.zeros(2, dtype=torch.int64)
+    for sharpness, wrong in ((1.0, 0.0), (20.0, 0.5)):
+        how = direct(Ball(1.0, "L2"), goal=misread(sharpness), restarts=8, steps=60)
+        found = unsure_or_wrong(how.fit(unsure_or_wrong, [batch])(batch[0])).argmax(1)
+        assert float(found.double().mean()) == wrong
+
+
 def test_the_direct_optimiser_outdoes_both_searches() -> None:
     """Sixteen messages at random places: a ring of unequal neighbours."""
     book = linear(16, 6).weight.detach().float() * 3
@@ -310,6 +326,8 @@ def test_halving_finds_the_least_of_noisy_losses() -> None:
         (lambda: IterativeUniversal(BALL, halvings=0), "halvings"),
         (lambda: PrincipalUniversal(BALL, examples=0), "examples"),
         (lambda: Universal(BALL, MISREAD, restarts=0), "restarts"),
+        (lambda: misread(0.0), "sharpness must be above zero"),
+        (lambda: misread(math.nan), "sharpness must be above zero"),
         (lambda: BOTH[0].fit(nn.Linear(2, 2), []), "train mode"),
         (lambda: BOTH[0].fit(nn.Linear(2, 2).eval(), []), "no batches"),
         (lambda: BOTH[1].fit(nn.Linear(2, 2).eval(), []), "no batches"),

@@ -127,6 +127,7 @@ class Attack:
         restarts: of `ITERATIVE`; one as published, or the best of several.
         size: messages in a batch.
         seed: of messages, noise and starts.
+        sharpness: of the goal of `DIRECT`, see `trompe.attacks.goals.misread`.
     """
 
     how: str
@@ -138,6 +139,7 @@ class Attack:
     restarts: int = 1
     size: int = 300
     seed: int = 0
+    sharpness: float = 1.0
 
     def on(self, victim: Radio) -> "Perturbation":
         """The perturbation; it arrives as it was prepared to."""
@@ -146,6 +148,7 @@ class Attack:
 
 @lru_cache(maxsize=512)
 def _fitted(attack: Attack, victim: Radio) -> "Perturbation":
+    from trompe.attacks.goals import misread
     from trompe.attacks.universal_search import IterativeUniversal, PrincipalUniversal, direct
     from trompe.core.geometry import Ball
     from trompe.data import Messages, Stream
@@ -162,6 +165,7 @@ def _fitted(attack: Attack, victim: Radio) -> "Perturbation":
             steps=attack.steps,
             restarts=attack.starts,
             arrival=_arrival(attack.arrival, model.uses),
+            goal=misread(attack.sharpness),
         ),
     }
     batches = Stream(Messages(model.bits), size=attack.size, seed=attack.seed)

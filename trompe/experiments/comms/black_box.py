@@ -127,7 +127,7 @@ SCALES = {
         Radio("mlp-7-4", "tiny"), Radio("mlp-7-4", "tiny", 1), ((-6.0, 6.0),), (0.0, 6.0), 4000, 20,
         restarts=2, steps=10, starts=2, enough=20, blind=8, looks=1000,
     ),
-    "cpu": Config(),
+    "cpu": Config(starts=4),
     "paper": Config(
         Radio("cnn-7-4", "published"), Radio("mlp-7-4", "published", 1), blocks=10_000_000,
         enough=4000,

@@ -11,6 +11,7 @@ algorithms.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from trompe.experiments.comms._links import (
@@ -145,6 +146,7 @@ class Config:
         judged: Eb/N0 at which attackers are fitted and defences compared block by block.
         quiet: Eb/N0 at which they are compared without an attack.
         steps, restarts: of the direct optimiser.
+        sharpnesses: of its goal: of what a defended link is surest of, it is not surely right.
         blocks: sent at most for a point; `errors` are enough.
         enough: errors that end a comparison.
         seed: of the attackers' and the measurement's draws.
@@ -157,6 +159,7 @@ class Config:
     quiet: float = 6.0
     steps: int = 400
     restarts: int = 2
+    sharpnesses: tuple[float, ...] = (1.0, 4.0)
     blocks: int = 2_000_000
     errors: int = 200
     enough: int = 2000
@@ -252,10 +255,11 @@ def _candidates(
     config: Config, defence: Defence, psr: float
 ) -> "Iterator[tuple[str, Perturbation]]":
     how = Attack(DIRECT, psr, config.judged, steps=config.steps, seed=config.seed)
-    for number in range(config.restarts):
-        start = replace(how, seed=config.seed + number)
+    for number, sharpness in product(range(config.restarts), config.sharpnesses):
+        start = replace(how, seed=config.seed + number, sharpness=sharpness)
         found = _under_key(start, defence) if defence.keyed else start.on(defence)  # type: ignore[arg-type]
-        yield f"{DIRECT}, start {number + 1}", found
+        name = f"{DIRECT}, start {number + 1}"
+        yield name if sharpness == 1 else f"{name}, {sharpness:g} times as sharp", found
     for name in (ITERATIVE, PRINCIPAL):
         yield name, replace(how, how=name).on(defence)  # type: ignore[arg-type]
     if defence.kind != PLAIN:
@@ -264,7 +268,8 @@ def _candidates(
 
 def _under_key(attack: Attack, defence: Defence) -> "Perturbation":
     """The direct optimiser of who knows that there is a key, and prepares for one of his own."""
-    from trompe.attacks.universal import MISREAD, Universal
+    from trompe.attacks.goals import misread
+    from trompe.attacks.universal import Universal
     from trompe.core.geometry import Ball
     from trompe.data import Messages, Stream
     from trompe.defenses import Key
@@ -272,7 +277,8 @@ def _under_key(attack: Attack, defence: Defence) -> "Perturbation":
 
     link = defence.model
     ball, own = Ball(radius_of(attack.psr, link.uses), "L2"), Key(attack.seed + 1)
-    how = Universal(ball, goal=MISREAD, steps=attack.steps, arrival=own)
+    goal = misread(attack.sharpness)
+    how = Universal(ball, goal=goal, steps=attack.steps, arrival=own)
     batches = Stream(Messages(link.bits), size=attack.size, seed=attack.seed)
     found = how.fit(link.receiver, batches, head=link.heard(attack.snr), seed=attack.seed)
     return scaled(found, attack.psr, link.uses)
