@@ -234,7 +234,7 @@ def _drawn(view: _View) -> list[Constellation]:
             words,
             tuple(bench.interference(who, psr).delta[0].detach().tolist()),
             bench.link.channel_at(bench.reference).deviation,
-            f"Circles: one deviation of the noise at {db(bench.reference)}." if seen else "",
+            f"Discs: one deviation of the noise at {db(bench.reference)}." if seen else "",
             who.threat,
         )
     ]

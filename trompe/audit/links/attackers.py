@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trompe.attacks.arrival import Arrival
+from trompe.attacks.goals import misread
 from trompe.attacks.universal import MISLEAD, MISREAD, Perturbation
 from trompe.attacks.universal_search import IterativeUniversal, PrincipalUniversal, direct
 from trompe.core.errors import UserError
@@ -108,7 +109,8 @@ def _nearest(link: Link) -> Tensor:
 def _ways(ball: Ball, uses: int) -> Iterator[tuple[str, Callable[..., Perturbation]]]:
     """Each way of searching; descent goes side by side from several starts."""
     forms = {"": Arrival(), " over all arrivals": Arrival(sign=True, shift="time", uses=uses)}
-    for told, goal in (("error", MISREAD), ("loss", MISLEAD)):
+    goals = {"error": MISREAD, "error of sharpened scores": misread(4.0), "loss": MISLEAD}
+    for told, goal in goals.items():
         for form, arrival in forms.items():
             search = direct(ball, restarts=_STARTS, steps=_STEPS, goal=goal, arrival=arrival)
             yield f"expected {told}{form}, descended", search.fit
